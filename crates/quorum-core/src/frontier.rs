@@ -1,0 +1,382 @@
+//! What a node durably holds of every lineage, and therefore what another one lacks.
+//!
+//! A frontier is a promise: for every dot it covers, the node durably holds that record, or a newer version of the
+//! same key, or the key's tombstone was purged. Frontiers only grow, and merging them is commutative, associative and
+//! idempotent, so they can be exchanged in any order.
+
+use std::collections::BTreeMap;
+
+use crate::version::{Dot, Lineage};
+
+/// A set of sequence numbers, kept as disjoint intervals.
+///
+/// Dense sets are small: a lineage that is fully held is one interval. Sequence numbers start at 1; zero is never a
+/// member.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>"))]
+pub struct SeqSet {
+    /// First to last of each interval; intervals neither overlap nor touch.
+    intervals: BTreeMap<u64, u64>,
+}
+
+impl SeqSet {
+    /// The set without members.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { intervals: BTreeMap::new() }
+    }
+
+    /// The set `1..=last`.
+    #[must_use]
+    pub fn up_to(last: u64) -> Self {
+        let mut set = Self::new();
+        set.insert_range(1, last);
+        set
+    }
+
+    /// Whether there are no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.intervals.is_empty()
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.intervals.iter().fold(0, |sum, (first, last)| sum.saturating_add(last - first + 1))
+    }
+
+    /// How many intervals there are: the size of the set in memory and on the wire.
+    #[must_use]
+    pub fn interval_count(&self) -> usize {
+        self.intervals.len()
+    }
+
+    /// The intervals in order, both ends included.
+    pub fn intervals(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        self.intervals.iter().map(|(first, last)| (*first, *last))
+    }
+
+    /// Whether `seq` is a member.
+    #[must_use]
+    pub fn contains(&self, seq: u64) -> bool {
+        self.intervals.range(..=seq).next_back().is_some_and(|(_, last)| *last >= seq)
+    }
+
+    /// The largest `s` such that every number of `1..=s` is a member; zero if 1 is not.
+    #[must_use]
+    pub fn contiguous(&self) -> u64 {
+        self.intervals
+            .first_key_value()
+            .filter(|(first, _)| **first == 1)
+            .map_or(0, |(_, last)| *last)
+    }
+
+    /// The largest member; zero if there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.intervals.last_key_value().map_or(0, |(_, last)| *last)
+    }
+
+    /// Adds one number. Tells whether the set grew.
+    pub fn insert(&mut self, seq: u64) -> bool {
+        if let Some(mut newest) = self.intervals.last_entry() {
+            // The usual case by far: the next number of a dense sequence.
+            if newest.get().checked_add(1) == Some(seq) {
+                *newest.get_mut() = seq;
+                return true;
+            }
+        }
+        let is_new = seq != 0 && !self.contains(seq);
+        if is_new {
+            self.insert_range(seq, seq);
+        }
+        is_new
+    }
+
+    /// Adds `first..=last`. An empty range and zero add nothing.
+    pub fn insert_range(&mut self, first: u64, last: u64) {
+        let (mut first, mut last) = (first.max(1), last);
+        if first > last {
+            return;
+        }
+        // Swallow every interval that overlaps or touches the new one.
+        let touching: Vec<(u64, u64)> = self
+            .intervals
+            .range(..=last.saturating_add(1))
+            .rev()
+            .take_while(|(_, end)| end.saturating_add(1) >= first)
+            .map(|(start, end)| (*start, *end))
+            .collect();
+        for (start, end) in touching {
+            self.intervals.remove(&start);
+            first = first.min(start);
+            last = last.max(end);
+        }
+        self.intervals.insert(first, last);
+    }
+
+    /// Takes one number out. Tells whether it was a member.
+    pub fn remove(&mut self, seq: u64) -> bool {
+        let Some((first, last)) = self.intervals.range(..=seq).next_back().map(|(f, l)| (*f, *l))
+        else {
+            return false;
+        };
+        if last < seq {
+            return false;
+        }
+        self.intervals.remove(&first);
+        if first < seq {
+            self.intervals.insert(first, seq - 1);
+        }
+        if seq < last {
+            self.intervals.insert(seq + 1, last);
+        }
+        true
+    }
+
+    /// Adds every member of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (first, last) in other.intervals() {
+            self.insert_range(first, last);
+        }
+    }
+
+    /// The members of this set that `other` lacks.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        let mut rest = Self::new();
+        for (first, last) in self.intervals() {
+            // The first number not yet accounted for; none once an interval reaches the largest.
+            let mut next = Some(first);
+            let from =
+                other.intervals.range(..=first).next_back().map_or(first, |(start, _)| *start);
+            for (held_first, held_last) in other.intervals.range(from..=last) {
+                let Some(open) = next else { break };
+                if *held_first > open {
+                    rest.intervals.insert(open, held_first - 1);
+                }
+                if *held_last >= open {
+                    next = held_last.checked_add(1);
+                }
+            }
+            if let Some(open) = next.filter(|open| *open <= last) {
+                rest.intervals.insert(open, last);
+            }
+        }
+        rest
+    }
+
+    /// The numbers below the largest member that are missing.
+    #[must_use]
+    pub fn gaps(&self) -> Self {
+        Self::up_to(self.last()).minus(self)
+    }
+
+    /// Whether every member of `other` is one of this set.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.intervals().all(|(first, last)| {
+            self.intervals.range(..=first).next_back().is_some_and(|(_, end)| *end >= last)
+        })
+    }
+}
+
+impl From<Vec<(u64, u64)>> for SeqSet {
+    /// Any list of ranges makes a valid set: overlaps melt, empty and zero ranges vanish.
+    fn from(ranges: Vec<(u64, u64)>) -> Self {
+        let mut set = Self::new();
+        for (first, last) in ranges {
+            set.insert_range(first, last);
+        }
+        set
+    }
+}
+
+impl From<SeqSet> for Vec<(u64, u64)> {
+    fn from(set: SeqSet) -> Self {
+        set.intervals.into_iter().collect()
+    }
+}
+
+/// The frontier of a node: a [`SeqSet`] for every lineage it has heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Frontier {
+    held: BTreeMap<Lineage, SeqSet>,
+}
+
+impl Frontier {
+    /// The frontier of a node that holds nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { held: BTreeMap::new() }
+    }
+
+    /// What is held of one lineage.
+    #[must_use]
+    pub fn of(&self, lineage: &Lineage) -> Option<&SeqSet> {
+        self.held.get(lineage)
+    }
+
+    /// Every lineage with what is held of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&Lineage, &SeqSet)> {
+        self.held.iter()
+    }
+
+    /// Whether the dot is covered.
+    #[must_use]
+    pub fn contains(&self, dot: &Dot) -> bool {
+        self.of(&dot.lineage).is_some_and(|set| set.contains(dot.seq))
+    }
+
+    /// Covers one dot. Tells whether the frontier grew.
+    pub fn insert(&mut self, dot: &Dot) -> bool {
+        self.entry(&dot.lineage).insert(dot.seq)
+    }
+
+    /// Uncovers one dot: for sets of dots under way, never for what is held.
+    pub fn remove(&mut self, dot: &Dot) -> bool {
+        self.held.get_mut(&dot.lineage).is_some_and(|set| set.remove(dot.seq))
+    }
+
+    /// Covers `first..=last` of a lineage.
+    pub fn insert_range(&mut self, lineage: &Lineage, first: u64, last: u64) {
+        self.entry(lineage).insert_range(first, last);
+    }
+
+    /// Covers everything that `other` covers.
+    pub fn merge(&mut self, other: &Self) {
+        for (lineage, set) in &other.held {
+            self.entry(lineage).merge(set);
+        }
+    }
+
+    /// What this frontier covers and `other` does not, lineage by lineage, empty ones left out.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        let rest = |(lineage, set): (&Lineage, &SeqSet)| {
+            let lacking = other.of(lineage).map_or_else(|| set.clone(), |held| set.minus(held));
+            (!lacking.is_empty()).then(|| (lineage.clone(), lacking))
+        };
+        Self { held: self.held.iter().filter_map(rest).collect() }
+    }
+
+    /// Keeps only the lineages that `keep` approves.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Lineage) -> bool) {
+        self.held.retain(|lineage, _| keep(lineage));
+    }
+
+    /// How many dots are covered.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.held.values().fold(0, |sum, set| sum.saturating_add(set.len()))
+    }
+
+    /// Whether no dot is covered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.values().all(SeqSet::is_empty)
+    }
+
+    /// Whether everything that `other` covers is covered here.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.held.iter().all(|(lineage, set)| {
+            set.is_empty() || self.of(lineage).is_some_and(|held| held.covers(set))
+        })
+    }
+
+    fn entry(&mut self, lineage: &Lineage) -> &mut SeqSet {
+        // Looked up first, so that the usual case does not clone the lineage.
+        if !self.held.contains_key(lineage) {
+            self.held.insert(lineage.clone(), SeqSet::new());
+        }
+        self.held.get_mut(lineage).expect("inserted above if it was missing")
+    }
+}
+
+impl FromIterator<(Lineage, SeqSet)> for Frontier {
+    fn from_iter<I: IntoIterator<Item = (Lineage, SeqSet)>>(sets: I) -> Self {
+        let mut frontier = Self::new();
+        for (lineage, set) in sets {
+            frontier.entry(&lineage).merge(&set);
+        }
+        frontier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_dense_sequence_is_one_interval() {
+        let mut set = SeqSet::new();
+        for seq in 1..=1_000 {
+            assert!(set.insert(seq));
+        }
+        assert_eq!((set.interval_count(), set.contiguous(), set.len()), (1, 1_000, 1_000));
+        assert!(!set.insert(500));
+    }
+
+    #[test]
+    fn a_gap_holds_the_contiguous_end_back_until_it_is_filled() {
+        let mut set = SeqSet::from(vec![(1, 4), (6, 9)]);
+        assert_eq!((set.contiguous(), set.last()), (4, 9));
+        assert_eq!(set.gaps(), SeqSet::from(vec![(5, 5)]));
+        set.insert(5);
+        assert_eq!(set, SeqSet::up_to(9));
+    }
+
+    #[test]
+    fn the_largest_number_neither_overflows_nor_is_lost() {
+        let mut set = SeqSet::from(vec![(u64::MAX - 1, u64::MAX), (0, 0)]);
+        assert!(set.contains(u64::MAX) && !set.contains(0));
+        assert!(!set.insert(u64::MAX));
+        assert_eq!(SeqSet::up_to(u64::MAX).minus(&set).last(), u64::MAX - 2);
+        assert!(set.minus(&SeqSet::up_to(u64::MAX)).is_empty());
+    }
+
+    fn ranges() -> impl Strategy<Value = Vec<(u64, u64)>> {
+        prop::collection::vec(
+            (0_u64..60, 0_u64..8).prop_map(|(first, len)| (first, first + len)),
+            0..12,
+        )
+    }
+
+    fn naive(ranges: &[(u64, u64)]) -> BTreeSet<u64> {
+        ranges.iter().flat_map(|(first, last)| *first..=*last).filter(|seq| *seq != 0).collect()
+    }
+
+    fn members(set: &SeqSet) -> BTreeSet<u64> {
+        set.intervals().flat_map(|(first, last)| first..=last).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn interval_sets_behave_as_plain_sets(a in ranges(), b in ranges(), gone in 0_u64..70) {
+            let (set_a, set_b) = (SeqSet::from(a.clone()), SeqSet::from(b.clone()));
+            let (plain_a, plain_b) = (naive(&a), naive(&b));
+            prop_assert_eq!(members(&set_a), plain_a.clone());
+            prop_assert_eq!(set_a.len(), plain_a.len() as u64);
+            prop_assert_eq!(members(&set_a.minus(&set_b)), &plain_a - &plain_b);
+            prop_assert_eq!(set_a.covers(&set_b), plain_a.is_superset(&plain_b));
+            let mut merged = set_a.clone();
+            merged.merge(&set_b);
+            prop_assert_eq!(members(&merged), &plain_a | &plain_b);
+            let mut fewer = set_a.clone();
+            prop_assert_eq!(fewer.remove(gone), plain_a.contains(&gone));
+            let mut plain_fewer = plain_a;
+            plain_fewer.remove(&gone);
+            prop_assert_eq!(members(&fewer), plain_fewer.clone());
+            // Equal sets have equal intervals: none touch.
+            let rebuilt: SeqSet = plain_fewer.iter().map(|seq| (*seq, *seq)).collect::<Vec<_>>().into();
+            prop_assert_eq!(fewer, rebuilt);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! placeholder docs
+
+mod clock;
+mod error;
+mod frontier;
+mod id;
+mod observe;
+mod policy;
+mod ports;
+mod record;
+mod trace;
+mod version;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use clock::guard::{ClockFault, ClockGuard};
+pub use clock::hlc::{Hlc, HlcClock, HlcError};
+pub use clock::skew::{ClockOffset, SkewProbe};
+pub use error::{Busy, QuorumError, QuorumFailureReason, Refusal};
+pub use frontier::{Frontier, SeqSet};
+pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
+pub use observe::{CommitResult, HandshakeRefusal, Observer, Silent};
+pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
+pub use ports::{
+    Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Replay, ReplicaStore,
+    Replicator, Reply, Sleep, SnapshotCursor, Staged, wall_millis,
+};
+pub use record::{Durability, Record};
+pub use trace::TraceParent;
+pub use version::{Dot, Epoch, Lineage, Origin, Version};
