@@ -360,20 +360,20 @@ mod tests {
     proptest! {
         #[test]
         fn interval_sets_behave_as_plain_sets(a in ranges(), b in ranges(), gone in 0_u64..70) {
-            let (set_a, set_b) = (SeqSet::from(a.clone()), SeqSet::from(b.clone()));
             let (plain_a, plain_b) = (naive(&a), naive(&b));
-            prop_assert_eq!(members(&set_a), plain_a.clone());
+            let (set_a, set_b) = (SeqSet::from(a), SeqSet::from(b));
+            prop_assert_eq!(&members(&set_a), &plain_a);
             prop_assert_eq!(set_a.len(), plain_a.len() as u64);
             prop_assert_eq!(members(&set_a.minus(&set_b)), &plain_a - &plain_b);
             prop_assert_eq!(set_a.covers(&set_b), plain_a.is_superset(&plain_b));
             let mut merged = set_a.clone();
             merged.merge(&set_b);
             prop_assert_eq!(members(&merged), &plain_a | &plain_b);
-            let mut fewer = set_a.clone();
+            let mut fewer = set_a;
             prop_assert_eq!(fewer.remove(gone), plain_a.contains(&gone));
             let mut plain_fewer = plain_a;
             plain_fewer.remove(&gone);
-            prop_assert_eq!(members(&fewer), plain_fewer.clone());
+            prop_assert_eq!(&members(&fewer), &plain_fewer);
             // Equal sets have equal intervals: none touch.
             let rebuilt: SeqSet = plain_fewer.iter().map(|seq| (*seq, *seq)).collect::<Vec<_>>().into();
             prop_assert_eq!(fewer, rebuilt);

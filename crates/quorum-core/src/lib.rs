@@ -7,9 +7,12 @@ mod id;
 mod observe;
 mod policy;
 mod ports;
+mod receipt;
 mod record;
 mod trace;
+mod tracker;
 mod version;
+mod writer;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,6 +29,9 @@ pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Replay, ReplicaStore,
     Replicator, Reply, Sleep, SnapshotCursor, Staged, wall_millis,
 };
+pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
 pub use trace::TraceParent;
+pub use tracker::{AckTracker, Verdict};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};
+pub use writer::{CommitOptions, QuorumWriter};

@@ -179,7 +179,7 @@ pub trait ReplicaStore: Send + Sync + 'static {
 
 /// What a replay found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "stores build it")]
+#[expect(clippy::exhaustive_enums, reason = "stores build it")]
 pub enum Replay {
     /// Items that together cover some of the wanted dots, each dot once. Empty if none of them is to be had now.
     Items(Vec<Incoming>),
