@@ -9,6 +9,7 @@ mod policy;
 mod ports;
 mod receipt;
 mod record;
+mod replication;
 mod trace;
 mod tracker;
 mod version;
@@ -26,11 +27,12 @@ pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerI
 pub use observe::{CommitResult, HandshakeRefusal, Observer, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
-    Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Replay, ReplicaStore,
+    Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay, ReplicaStore,
     Replicator, Reply, Sleep, SnapshotCursor, Staged, wall_millis,
 };
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
+pub use replication::{owed_to, rolled_back, trim_floor, void_dots, Deferred, LaneHash};
 pub use trace::TraceParent;
 pub use tracker::{AckTracker, Verdict};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};

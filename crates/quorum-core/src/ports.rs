@@ -49,6 +49,12 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
+/// Randomness, injected: for jitter, salts and fresh identifiers.
+pub trait Random: Send + Sync + 'static {
+    /// The next number. Need not be unpredictable to an adversary, must differ between processes.
+    fn next_u64(&self) -> u64;
+}
+
 /// A write that has its place in the order and is on its way to the local disk.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores build it")]
@@ -175,6 +181,9 @@ pub trait ReplicaStore: Send + Sync + 'static {
 
     /// What is durably held here, of every lineage.
     fn frontier(&self) -> Frontier;
+
+    /// The lineage in which this store numbers its own writes now. Durable before it is first told.
+    fn lineage(&self) -> Lineage;
 }
 
 /// What a replay found.
