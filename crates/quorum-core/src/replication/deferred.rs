@@ -23,8 +23,14 @@ impl Deferred {
     /// Delays from `delay_min`, doubled at every attempt up to `delay_max`, for at most `capacity` records.
     #[must_use]
     pub const fn new(delay_min: Duration, delay_max: Duration, capacity: usize) -> Self {
-        let (due, waiting, attempts) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { delay_min, delay_max, capacity, due, waiting, attempts }
+        Self {
+            delay_min,
+            delay_max,
+            capacity,
+            due: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        }
     }
 
     /// Puts a record off as of `now`.
