@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -68,7 +68,9 @@ where
 {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|source| TelemetryError::LogFilter { filter: config.filter.clone(), source })?
-        .and(filter_fn(is_news));
+        // Without a hint of its own the second filter would hide the first one's, and crates that use `log` would then
+        // offer every trace line.
+        .and(filter_fn(is_news).with_max_level_hint(LevelFilter::TRACE));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match config.format {
         LogFormat::Text => lines.with_ansi(coloured).with_filter(filter).boxed(),
@@ -144,6 +146,13 @@ mod tests {
             tracing::warn!("loud");
         });
         assert!(text.contains("loud") && !text.contains("quiet"), "{text}");
+    }
+
+    #[test]
+    fn what_the_filter_excludes_is_not_even_offered() {
+        let log = log_layer(&LogConfig::default(), false, io::stderr).unwrap();
+        let subscriber = tracing_subscriber::registry().with(log);
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
     }
 
     #[test]

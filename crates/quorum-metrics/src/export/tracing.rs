@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use quorum_core::PeerId;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::otlp::Otlp;
@@ -43,7 +43,7 @@ impl Tracing {
 
     /// The layer that turns `tracing` spans into OpenTelemetry spans.
     ///
-    /// It takes the spans of this workspace's crates at every level, and their warnings as span events, whatever the
+    /// It takes the spans of this workspace's crates down to `DEBUG`, and their warnings as span events, whatever the
     /// log filter says: whoever turns the log down does not lose the trace.
     #[must_use]
     pub fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
@@ -51,7 +51,10 @@ impl Tracing {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let tracer = self.provider.tracer("quorum");
-        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_ours)).boxed()
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_filter(filter_fn(is_ours).with_max_level_hint(LevelFilter::DEBUG))
+            .boxed()
     }
 
     /// Pushes the spans that have ended and stops, waiting at most `bound`.
@@ -69,6 +72,6 @@ impl Tracing {
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("quorum")
-        && (metadata.is_span() || *metadata.level() <= Level::WARN)
+    let finest = if metadata.is_span() { Level::DEBUG } else { Level::WARN };
+    metadata.target().starts_with("quorum") && *metadata.level() <= finest
 }
