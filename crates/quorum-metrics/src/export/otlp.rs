@@ -120,7 +120,7 @@ impl Otlp {
     ) -> Result<Option<PeriodicReader<Watched<MetricExporter>>>, TelemetryError> {
         let Some(endpoint) = &self.targets.metrics else { return Ok(None) };
         let exporter = self.configured(MetricExporter::builder().with_http(), endpoint).build()?;
-        let mut reader = PeriodicReader::builder(self.watched(exporter));
+        let mut reader = PeriodicReader::builder(self.watched(exporter, endpoint));
         if let Some(interval) = self.config.interval {
             reader = reader.with_interval(interval);
         }
@@ -131,7 +131,7 @@ impl Otlp {
     pub(super) fn span_exporter(&self) -> Result<Option<Watched<SpanExporter>>, TelemetryError> {
         let Some(endpoint) = &self.targets.traces else { return Ok(None) };
         let exporter = self.configured(SpanExporter::builder().with_http(), endpoint).build()?;
-        Ok(Some(self.watched(exporter)))
+        Ok(Some(self.watched(exporter, endpoint)))
     }
 
     fn configured<B: WithExportConfig + WithHttpConfig>(&self, builder: B, endpoint: &str) -> B {
@@ -146,9 +146,16 @@ impl Otlp {
         builder
     }
 
-    fn watched<E>(&self, exporter: E) -> Watched<E> {
-        Watched { exporter, outage: self.outage.clone() }
+    fn watched<E>(&self, exporter: E, endpoint: &str) -> Watched<E> {
+        Watched { exporter, collector: host(endpoint).to_owned(), outage: self.outage.clone() }
     }
+}
+
+/// The part of a URL that may be logged: no user, no password, no path.
+fn host(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 /// The rules of precedence: a switch that says off, the config's base, the signal's own variable, the common one.
@@ -260,6 +267,12 @@ mod tests {
             };
             assert!(Otlp::new(config, |_| None).is_err(), "{ratio}");
         }
+    }
+
+    #[test]
+    fn what_is_logged_of_an_endpoint_holds_no_secret() {
+        assert_eq!(host("https://me:hush@collector:4318/v1/metrics?token=hush"), "collector:4318");
+        assert_eq!(host("http://127.0.0.1:4318"), "127.0.0.1:4318");
     }
 
     #[test]

@@ -49,14 +49,16 @@ impl Outage {
         }
     }
 
-    fn heard(&self, signal: Signal, result: &OTelSdkResult) {
+    fn heard(&self, signal: Signal, collector: &str, result: &OTelSdkResult) {
         match (self.note(signal, result.is_ok()), result) {
             (Change::Began, Err(error)) => tracing::warn!(
-                ?signal, %error,
+                collector, ?signal, %error,
                 "the OTLP collector does not take telemetry; writes are not affected, and this is not logged \
                  again until it recovers"
             ),
-            (Change::Ended, _) => tracing::info!("the OTLP collector takes telemetry again"),
+            (Change::Ended, _) => {
+                tracing::info!(collector, "the OTLP collector takes telemetry again")
+            }
             _ => {}
         }
     }
@@ -66,13 +68,15 @@ impl Outage {
 #[derive(Debug)]
 pub(crate) struct Watched<E> {
     pub(super) exporter: E,
+    /// Where it exports to, fit for a log line.
+    pub(super) collector: String,
     pub(super) outage: Arc<Outage>,
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
-        self.outage.heard(Signal::Metrics, &result);
+        self.outage.heard(Signal::Metrics, &self.collector, &result);
         result
     }
 
@@ -92,7 +96,7 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
 impl<E: SpanExporter> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        self.outage.heard(Signal::Traces, &result);
+        self.outage.heard(Signal::Traces, &self.collector, &result);
         result
     }
 
