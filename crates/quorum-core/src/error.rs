@@ -119,6 +119,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::Corrupt, Self::Malformed, Self::TooLarge, Self::TooOld, Self::Policy];
+
     /// The stable name used in metrics, receipts and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -155,6 +159,9 @@ pub enum Busy {
 }
 
 impl Busy {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Overload, Self::Disk, Self::Clock, Self::Gaps];
+
     /// The stable name used in metrics, receipts and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,0 +1,70 @@
+//! Every timeout, size and count limit of the transport, with its default.
+
+use std::time::Duration;
+
+/// The knobs of an [`Endpoint`](crate::Endpoint). The defaults suit a local network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportConfig {
+    /// Longest attempt at reaching a peer, from name lookup to its welcome.
+    pub dial_timeout: Duration,
+    /// First delay before dialling again.
+    pub redial_min: Duration,
+    /// Longest delay before dialling again.
+    pub redial_max: Duration,
+    /// How long an inbound connection may take to finish its handshake and say Hello.
+    pub handshake_timeout: Duration,
+    /// Inbound handshakes under way at once; half of it unvalidated. Further attempts are refused.
+    pub handshakes_max: usize,
+    /// A connection on which nothing arrives for so long is dead.
+    pub idle_timeout: Duration,
+    /// How often an idle connection says that it is alive.
+    pub keep_alive: Duration,
+    /// How often a link asks its peer for its clock and its frontier.
+    pub probe_interval: Duration,
+    /// Largest frame taken from a peer, in bytes.
+    pub frame_bytes_max: usize,
+    /// Largest batch handed to the store at once, in bytes.
+    pub batch_bytes_max: usize,
+    /// Live records queued for one peer, in bytes. Beyond it a peer is served from the log.
+    pub live_queue_bytes_max: usize,
+    /// Size of one read from the log for catch-up, in bytes.
+    pub catch_up_chunk_bytes: usize,
+    /// Catch-up traffic to one peer, in bytes a second; zero is unlimited.
+    pub catch_up_bytes_per_second: u64,
+    /// First delay before a record that a busy peer has put off is sent again.
+    pub retry_min: Duration,
+    /// Longest such delay.
+    pub retry_max: Duration,
+    /// Records that one peer may have put off at once before it is served in order only.
+    pub retries_max: usize,
+    /// Flow-control window of one stream, in bytes.
+    pub stream_window_bytes: u32,
+    /// Flow-control window of one connection, in bytes.
+    pub connection_window_bytes: u32,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            dial_timeout: Duration::from_millis(500),
+            redial_min: Duration::from_millis(20),
+            redial_max: Duration::from_millis(500),
+            handshake_timeout: Duration::from_secs(3),
+            handshakes_max: 64,
+            idle_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(1),
+            probe_interval: Duration::from_secs(1),
+            frame_bytes_max: 4 << 20,
+            batch_bytes_max: 1 << 20,
+            live_queue_bytes_max: 8 << 20,
+            catch_up_chunk_bytes: 256 << 10,
+            catch_up_bytes_per_second: 0,
+            retry_min: Duration::from_millis(50),
+            retry_max: Duration::from_secs(5),
+            retries_max: 1024,
+            stream_window_bytes: 2 << 20,
+            connection_window_bytes: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Owns the socket, the links and the accept loop of one node; starts them and winds them down.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use quorum_core::{LogSource, ReplicaStore};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::within;
+use crate::close;
+use crate::config::TransportConfig;
+use crate::error::TransportError;
+use crate::fanout::QuicPeers;
+use crate::identity::{NodeIdentity, Roster};
+use crate::link::dial::Dialler;
+use crate::link::peer::Peer;
+use crate::seams::Seams;
+use crate::server::accept::Server;
+use crate::status::PeerStatus;
+use crate::tls;
+
+/// One node's end of the mesh: it dials every other member and serves those that dial it.
+///
+/// Must be [shut down](Self::shutdown); dropping it cuts all connections at once.
+pub struct Endpoint {
+    quic: quinn::Endpoint,
+    peers: Arc<[Arc<Peer>]>,
+    client: Arc<ArcSwap<quinn::ClientConfig>>,
+    config: TransportConfig,
+    roster: Arc<Roster>,
+    seams: Seams,
+    rolled_back: watch::Receiver<bool>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Endpoint").field("local", self.roster.local()).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Starts serving and dialling. `store` takes what peers send and gives what they lack. Call it within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::IdentityName`] if the certificate does not carry the local name,
+    /// [`TransportError::Identity`] if TLS cannot use it, [`TransportError::Socket`] if the socket cannot be used.
+    pub fn start<S: ReplicaStore + LogSource>(
+        roster: Roster,
+        identity: &NodeIdentity,
+        config: TransportConfig,
+        seams: Seams,
+        store: Arc<S>,
+    ) -> Result<Self, TransportError> {
+        check_name(&roster, identity)?;
+        let server = tls::server(identity, &seams.provider, &config)?;
+        let client = tls::client(identity, &seams.provider, &config)?;
+        let quic = quinn::Endpoint::new_with_abstract_socket(
+            quinn::EndpointConfig::default(),
+            Some(server),
+            Arc::clone(&seams.socket),
+            Arc::clone(&seams.runtime),
+        )
+        .map_err(TransportError::Socket)?;
+
+        let roster = Arc::new(roster);
+        let client = Arc::new(ArcSwap::from_pointee(client));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (rolled_back_sender, rolled_back) = watch::channel(false);
+        let rolled_back_sender = Arc::new(rolled_back_sender);
+        let observer = &seams.observer;
+        let peer = |member: &crate::Member| {
+            Arc::new(Peer::new(member.clone(), &config, Arc::clone(observer)))
+        };
+        let peers: Arc<[Arc<Peer>]> = roster.peers().map(peer).collect();
+
+        for peer in &*peers {
+            let dialler = Dialler {
+                endpoint: quic.clone(),
+                client: Arc::clone(&client),
+                roster: Arc::clone(&roster),
+                config: config.clone(),
+                seams: seams.clone(),
+                store: Arc::clone(&store),
+                peer: Arc::clone(peer),
+                rolled_back: Arc::clone(&rolled_back_sender),
+                stop: stop.clone(),
+            };
+            seams.runtime.spawn(Box::pin(tasks.track_future(dialler.run())));
+        }
+        let by_name: HashMap<_, _> =
+            peers.iter().map(|peer| (peer.name().clone(), Arc::clone(peer))).collect();
+        let server = Arc::new(Server {
+            endpoint: quic.clone(),
+            roster: Arc::clone(&roster),
+            config: config.clone(),
+            seams: seams.clone(),
+            store,
+            peers: by_name,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            serving: Mutex::new(HashMap::new()),
+            handshakes: AtomicUsize::new(0),
+        });
+        seams.runtime.spawn(Box::pin(tasks.track_future(server.run())));
+        Ok(Self { quic, peers, client, config, roster, seams, rolled_back, stop, tasks })
+    }
+
+    /// The address that peers reach this node under.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Socket`] if the socket does not know.
+    pub fn local_addr(&self) -> Result<SocketAddr, TransportError> {
+        self.quic.local_addr().map_err(TransportError::Socket)
+    }
+
+    /// What a writer sends through.
+    #[must_use]
+    pub fn replicator(&self) -> QuicPeers {
+        QuicPeers::new(Arc::clone(&self.peers), Arc::clone(&self.seams.clock))
+    }
+
+    /// Every peer as it is known now, by name.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.peers.iter().map(|peer| peer.status()).collect()
+    }
+
+    /// Turns `true` when a peer remembers a later start of this node than it knows itself: its disk was rolled back, and
+    /// it must take another incarnation before it numbers any write.
+    #[must_use]
+    pub fn rolled_back(&self) -> watch::Receiver<bool> {
+        self.rolled_back.clone()
+    }
+
+    /// Uses another identity for handshakes from now on. Connections that are up stay up.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); the old identity stays in use then.
+    pub fn reload(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
+        check_name(&self.roster, identity)?;
+        let server = tls::server(identity, &self.seams.provider, &self.config)?;
+        let client = tls::client(identity, &self.seams.provider, &self.config)?;
+        self.quic.set_server_config(Some(server));
+        self.client.store(Arc::new(client));
+        Ok(())
+    }
+
+    /// Waits up to `grace` for connected peers to answer what they were sent, then says goodbye and ends every task.
+    ///
+    /// What is not answered by then is in the log, and is sent again after the next start.
+    pub async fn shutdown(self, grace: Duration) {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let clock = &self.seams.clock;
+        let drained = async {
+            while !self.peers.iter().all(|peer| peer.is_drained()) {
+                clock.sleep_until(clock.now() + LOOK_EVERY).await;
+            }
+        };
+        if within(&**clock, grace, drained).await.is_none() {
+            tracing::info!(
+                "peers have not answered everything; they will be sent the rest after the next start"
+            );
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.quic.close(close::GOODBYE, b"shutdown");
+        let _given_up = within(&**clock, grace, self.quic.wait_idle()).await;
+    }
+}
+
+fn check_name(roster: &Roster, identity: &NodeIdentity) -> Result<(), TransportError> {
+    let names = identity.names();
+    if names.iter().any(|name| name == roster.local().as_str()) {
+        return Ok(());
+    }
+    Err(TransportError::IdentityName { expected: roster.local().clone(), found: names.join(", ") })
+}

@@ -1,0 +1,68 @@
+//! The replicator that a writer uses: every record to every peer, replies as they come.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use quorum_core::{Clock, Incoming, Outgoing, PeerReply, Replicator};
+use tokio::sync::mpsc;
+
+use crate::link::catch_up::append_frame;
+use crate::link::peer::Peer;
+
+/// Sends records to all peers of an [`Endpoint`](crate::Endpoint). Cloning is cheap.
+#[derive(Clone)]
+pub struct QuicPeers {
+    peers: Arc<[Arc<Peer>]>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for QuicPeers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.peers.iter().map(|peer| peer.name())).finish()
+    }
+}
+
+impl QuicPeers {
+    pub(crate) fn new(peers: Arc<[Arc<Peer>]>, clock: Arc<dyn Clock>) -> Self {
+        Self { peers, clock }
+    }
+}
+
+/// Replies to one record. Dropping it cancels nothing: the record goes on to every peer.
+#[derive(Debug)]
+pub struct Replies {
+    queue: mpsc::Receiver<PeerReply>,
+}
+
+impl Stream for Replies {
+    type Item = PeerReply;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PeerReply>> {
+        self.queue.poll_recv(context)
+    }
+}
+
+impl Replicator for QuicPeers {
+    type Replies = Replies;
+
+    fn fan_out(&self, outgoing: Outgoing) -> Replies {
+        // Every peer gives at most one "busy" and one final reply to a waiting write.
+        let (replies, queue) = mpsc::channel((2 * self.peers.len()).max(1));
+        let Outgoing { record, trace } = outgoing;
+        let item = Incoming { record: Some(Arc::clone(&record)), covers: Vec::new(), trace };
+        // Encoded once for all peers.
+        match append_frame(&item) {
+            Ok(frame) => {
+                let now = self.clock.now();
+                for peer in &*self.peers {
+                    peer.offer(&frame, &item, &record, now, replies.clone());
+                }
+            }
+            Err(error) => tracing::error!(dot = %record.dot, %error, "a record cannot be encoded"),
+        }
+        Replies { queue }
+    }
+}

@@ -1,0 +1,113 @@
+//! One lane of a connection: a stream on which records go out and cumulative acks come back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quinn::{Connection, SendStream};
+use quorum_core::{Clock, Lineage};
+use tokio::sync::Notify;
+
+use crate::error::TransportError;
+use crate::frames::FrameReader;
+use crate::link::ledger::{Ledger, Sent};
+use crate::link::peer::Peer;
+use crate::wire::codec;
+use crate::wire::message::{Ack, LaneKind, OpenLane};
+
+/// The sending half of a lane, and the account of what was sent.
+pub(crate) struct Lane {
+    stream: SendStream,
+    ledger: Arc<Mutex<Ledger>>,
+    /// Rings when items were answered.
+    answered: Arc<Notify>,
+}
+
+/// The half of a lane on which acks come back.
+pub(crate) struct Acks {
+    frames: FrameReader,
+    ledger: Arc<Mutex<Ledger>>,
+    answered: Arc<Notify>,
+}
+
+/// Opens a lane on a welcomed connection.
+pub(crate) async fn open(
+    connection: &Connection,
+    kind: LaneKind,
+    ours: &Lineage,
+    frame_bytes_max: usize,
+) -> Result<(Lane, Acks), TransportError> {
+    let (mut stream, back) =
+        connection.open_bi().await.map_err(|error| crate::close::explain(&error))?;
+    if kind == LaneKind::CatchUp {
+        // Whatever is live goes first.
+        let _only_fails_once_closed = stream.set_priority(-1);
+    }
+    let opening =
+        OpenLane { kind, incarnation: ours.origin.incarnation, epoch: ours.epoch.as_u64() };
+    let opening = codec::encode_frame(&opening)
+        .map_err(|error| TransportError::Protocol(error.to_string()))?;
+    stream.write_chunk(opening).await.map_err(|error| TransportError::Lost(error.to_string()))?;
+    let (ledger, answered) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(Notify::new()));
+    let acks = Acks {
+        frames: FrameReader::new(back, frame_bytes_max),
+        ledger: Arc::clone(&ledger),
+        answered: Arc::clone(&answered),
+    };
+    Ok((Lane { stream, ledger, answered }, acks))
+}
+
+impl Lane {
+    /// Sends frames that carry `sent`, in this order. Waits while the peer's window is full.
+    pub(crate) async fn send(
+        &mut self,
+        mut frames: Vec<Bytes>,
+        sent: Vec<Sent>,
+    ) -> Result<(), TransportError> {
+        // Entered before the first byte leaves: an ack cannot outrun its entry.
+        {
+            let mut ledger = self.ledger.lock();
+            sent.into_iter().for_each(|sent| ledger.push(sent));
+        }
+        self.stream
+            .write_all_chunks(&mut frames)
+            .await
+            .map_err(|error| TransportError::Lost(error.to_string()))
+    }
+
+    /// Returns once at most `bytes` and `items` are sent and unanswered.
+    pub(crate) async fn until_unanswered_at_most(&self, bytes: usize, items: usize) {
+        loop {
+            {
+                let ledger = self.ledger.lock();
+                if ledger.unanswered_bytes() <= bytes && ledger.unanswered() <= items {
+                    return;
+                }
+            }
+            self.answered.notified().await;
+        }
+    }
+}
+
+impl Acks {
+    /// Hears acks until the stream ends.
+    pub(crate) async fn hear(
+        mut self,
+        peer: &Peer,
+        clock: &dyn Clock,
+        ours: &Lineage,
+    ) -> Result<(), TransportError> {
+        while let Some(frame) = self.frames.next().await? {
+            let protocol =
+                |error: &dyn std::fmt::Display| TransportError::Protocol(error.to_string());
+            let ack: Ack = codec::decode(&frame).map_err(|error| protocol(&error))?;
+            let (now, synced) = (clock.now(), ack.synced);
+            let settled = self.ledger.lock().settle(ack).map_err(|error| protocol(&error))?;
+            for (sent, reply) in settled {
+                peer.answered(&sent, reply, synced, now, ours);
+            }
+            self.answered.notify_one();
+        }
+        Err(TransportError::Lost("the peer ended a lane".into()))
+    }
+}

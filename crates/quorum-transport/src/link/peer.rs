@@ -1,0 +1,384 @@
+//! The state of one link that outlives its connections: what waits for the peer, what it holds, what it put off.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorum_core::{
+    ClockOffset, Deferred, Dot, Frontier, Incoming, Lineage, Observer, PeerId, PeerReply, Record,
+    Reply, owed_to,
+};
+use tokio::sync::{Notify, mpsc};
+
+use crate::config::TransportConfig;
+use crate::identity::Member;
+use crate::link::ledger::Sent;
+use crate::status::PeerStatus;
+
+/// Answers of peers to one write, on their way to its writer.
+pub(crate) type ReplySender = mpsc::Sender<PeerReply>;
+
+/// One peer of this node.
+pub(crate) struct Peer {
+    pub(crate) member: Member,
+    observer: Arc<dyn Observer>,
+    live_queue_bytes_max: usize,
+    state: Mutex<State>,
+    /// A record waits in the live queue.
+    pub(crate) live_ready: Notify,
+    /// The catch-up lane should look for work.
+    pub(crate) catch_up_ready: Notify,
+    /// The peer has just dialled us, so it can be reached.
+    pub(crate) dial_now: Notify,
+}
+
+struct State {
+    connected: Option<Instant>,
+    lineage: Option<Lineage>,
+    /// What the peer durably holds, as far as it told us.
+    known: Option<Frontier>,
+    /// Dots on this connection: queued, or sent and not answered for good.
+    under_way: Frontier,
+    deferred: Deferred,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// Undecided writes of the current lineage, by their number.
+    waiting: HashMap<u64, Waiting>,
+    prune_at: usize,
+    /// Records were left to the log because the queue was full.
+    behind: bool,
+    offset: Option<ClockOffset>,
+    round_trip: Option<Duration>,
+    last_error: Option<String>,
+}
+
+/// A live record on its way to the stream.
+struct Queued {
+    frame: Bytes,
+    sent: Sent,
+}
+
+/// A write whose verdict may depend on this peer.
+struct Waiting {
+    frame: Bytes,
+    item: Incoming,
+    handed_over: Instant,
+    replies: ReplySender,
+    /// "Busy" is passed on once: the queue of replies is bounded by that.
+    told_busy: bool,
+}
+
+/// How many waiting writes may pile up before those whose writer has gone are looked for.
+const PRUNE_AT_MIN: usize = 256;
+
+impl Peer {
+    pub(crate) fn new(
+        member: Member,
+        config: &TransportConfig,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let deferred = Deferred::new(config.retry_min, config.retry_max, config.retries_max);
+        let state = State {
+            connected: None,
+            lineage: None,
+            known: None,
+            under_way: Frontier::new(),
+            deferred,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            waiting: HashMap::new(),
+            prune_at: PRUNE_AT_MIN,
+            behind: false,
+            offset: None,
+            round_trip: None,
+            last_error: None,
+        };
+        Self {
+            member,
+            observer,
+            live_queue_bytes_max: config.live_queue_bytes_max,
+            state: Mutex::new(state),
+            live_ready: Notify::new(),
+            catch_up_ready: Notify::new(),
+            dial_now: Notify::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &PeerId {
+        &self.member.name
+    }
+
+    // What comes from the writer.
+
+    /// A new write: queued if the peer keeps up, else left to the log.
+    pub(crate) fn offer(
+        &self,
+        frame: &Bytes,
+        item: &Incoming,
+        record: &Record,
+        handed_over: Instant,
+        replies: ReplySender,
+    ) {
+        let mut state = self.state.lock();
+        let (frame, item) = (frame.clone(), item.clone());
+        let waiting = Waiting { frame, item, handed_over, replies, told_busy: false };
+        if state.connected.is_some() {
+            self.enqueue(&mut state, &waiting, &record.dot);
+        }
+        state.waiting.insert(record.dot.seq, waiting);
+        if state.waiting.len() >= state.prune_at {
+            state.waiting.retain(|_, waiting| !waiting.replies.is_closed());
+            state.prune_at = (2 * state.waiting.len()).max(PRUNE_AT_MIN);
+        }
+    }
+
+    fn enqueue(&self, state: &mut State, waiting: &Waiting, dot: &Dot) {
+        let bytes = waiting.frame.len();
+        if state.queued_bytes + bytes > self.live_queue_bytes_max || state.deferred.is_full() {
+            state.behind = true;
+            self.catch_up_ready.notify_one();
+            return;
+        }
+        let span =
+            waiting.item.trace.map(|_| tracing::debug_span!("quorum.send", peer = %self.name()));
+        let sent = Sent { item: waiting.item.clone(), handed_over: waiting.handed_over, span };
+        state.under_way.insert(dot);
+        state.queued_bytes += bytes;
+        state.queue.push_back(Queued { frame: waiting.frame.clone(), sent });
+        self.live_ready.notify_one();
+    }
+
+    /// Up to about `bytes_max` of queued frames, in order, with what is to be entered in the ledger.
+    pub(crate) fn take_live(&self, bytes_max: usize) -> (Vec<Bytes>, Vec<Sent>) {
+        let mut state = self.state.lock();
+        let (mut frames, mut sent, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(next) = state.queue.pop_front()
+        {
+            bytes += next.frame.len();
+            frames.push(next.frame);
+            sent.push(next.sent);
+        }
+        state.queued_bytes -= bytes;
+        (frames, sent)
+    }
+
+    // What comes from the connection.
+
+    /// The peer has welcomed us. Undecided writes are asked again, whatever its frontier says: only a reply on this
+    /// connection counts towards a verdict.
+    pub(crate) fn connected(
+        &self,
+        now: Instant,
+        lineage: Lineage,
+        mut frontier: Frontier,
+        ours: &Lineage,
+    ) {
+        let mut state = self.state.lock();
+        state.waiting.retain(|_, waiting| !waiting.replies.is_closed());
+        let mut undecided: Vec<u64> = state.waiting.keys().copied().collect();
+        undecided.sort_unstable();
+        for seq in &undecided {
+            frontier.remove(&Dot { lineage: ours.clone(), seq: *seq });
+        }
+        state.connected = Some(now);
+        state.lineage = Some(lineage);
+        state.known = Some(frontier);
+        state.last_error = None;
+        for seq in undecided {
+            if let Some(waiting) = state.waiting.remove(&seq) {
+                self.enqueue(&mut state, &waiting, &Dot { lineage: ours.clone(), seq });
+                state.waiting.insert(seq, waiting);
+            }
+        }
+        drop(state);
+        self.observer.link(self.name(), true);
+        self.catch_up_ready.notify_one();
+    }
+
+    /// The connection is gone, and all that was under way on it.
+    pub(crate) fn disconnected(&self, error: Option<String>) {
+        let mut state = self.state.lock();
+        let was_up = state.connected.take().is_some();
+        state.queue.clear();
+        state.queued_bytes = 0;
+        state.under_way = Frontier::new();
+        (state.offset, state.round_trip) = (None, None);
+        if error.is_some() {
+            state.last_error = error;
+        }
+        drop(state);
+        if was_up {
+            self.observer.link(self.name(), false);
+        }
+    }
+
+    /// The peer answered an item.
+    pub(crate) fn answered(
+        &self,
+        sent: &Sent,
+        reply: Reply,
+        synced: bool,
+        now: Instant,
+        ours: &Lineage,
+    ) {
+        self.observe(sent, &reply, now);
+        let mut state = self.state.lock();
+        if let Some(record) = &sent.item.record
+            && record.dot.lineage == *ours
+        {
+            state.tell(record.dot.seq, self.name(), &reply, now);
+        }
+        let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
+        if taken && !synced {
+            // Durable enough for the writer; the peer's frontier will tell when it is for the log.
+            return;
+        }
+        state.settle(&sent.item, taken);
+        if let Some(record) = &sent.item.record {
+            match reply {
+                Reply::Busy { .. } => state.deferred.put_off(record.dot.clone(), now),
+                Reply::Refused { .. } => state.deferred.put_off_long(record.dot.clone(), now),
+                _ => state.deferred.settle(&record.dot),
+            }
+        }
+        if !taken {
+            drop(state);
+            self.catch_up_ready.notify_one();
+        }
+    }
+
+    fn observe(&self, sent: &Sent, reply: &Reply, now: Instant) {
+        let (observer, peer) = (&self.observer, self.name());
+        match reply {
+            Reply::Stored => {
+                observer.peer_ack(peer, now.saturating_duration_since(sent.handed_over))
+            }
+            Reply::Superseded { .. } => observer.peer_superseded(peer),
+            Reply::Drift => {
+                tracing::error!(%peer, dot = ?sent.item.record.as_ref().map(|r| r.dot.to_string()), "peer holds the same version with other content");
+                observer.id_drift(peer);
+            }
+            Reply::Refused { reason } => {
+                tracing::warn!(%peer, %reason, "peer refused a record");
+                observer.peer_refusal(peer, *reason);
+            }
+            Reply::Busy { reason } => observer.peer_busy(peer, *reason),
+            _ => {}
+        }
+    }
+
+    /// The peer says what it durably holds now.
+    pub(crate) fn reported(&self, frontier: &Frontier) {
+        let mut state = self.state.lock();
+        state.known.get_or_insert_default().merge(frontier);
+        // Copies that were not synced when they were answered are by now, if the frontier says so.
+        state.under_way = state.under_way.minus(frontier);
+    }
+
+    /// A fresh estimate of the peer's clock.
+    pub(crate) fn measured(&self, offset: ClockOffset, round_trip: Duration) {
+        let mut state = self.state.lock();
+        (state.offset, state.round_trip) = (Some(offset), Some(round_trip));
+        drop(state);
+        self.observer.clock_skew(self.name(), offset.magnitude(), offset.is_ahead());
+    }
+
+    // What the catch-up lane needs.
+
+    /// What the peer lacks, should get from us, and is not already on its way or put off.
+    pub(crate) fn owed(&self, us: &PeerId, held: &Frontier, now: Instant) -> Frontier {
+        let mut state = self.state.lock();
+        let _due = state.deferred.take_due(now);
+        state.behind = false;
+        let Some(known) = &state.known else { return Frontier::new() };
+        let owed = owed_to(self.name(), us, held, known).minus(&state.under_way);
+        if state.deferred.is_empty() { owed } else { owed.minus(&state.deferred.dots()) }
+    }
+
+    /// An item from the log is about to be sent.
+    pub(crate) fn under_way(&self, item: &Incoming) {
+        let mut state = self.state.lock();
+        if let Some(record) = &item.record {
+            state.under_way.insert(&record.dot);
+        }
+        state.under_way.merge(&item.covers.iter().cloned().collect());
+    }
+
+    /// When to look for work again although nobody rings.
+    pub(crate) fn look_again(&self, now: Instant) -> Instant {
+        const BEHIND: Duration = Duration::from_millis(20);
+        const IDLE: Duration = Duration::from_millis(500);
+        let state = self.state.lock();
+        let pause = if state.behind { BEHIND } else { IDLE };
+        state.deferred.next_due().map_or(now + pause, |due| due.clamp(now + BEHIND, now + pause))
+    }
+
+    /// Whether the peer has put off so much that nothing further should be tried.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.state.lock().deferred.is_full()
+    }
+
+    /// Whether everything queued has been answered.
+    pub(crate) fn is_drained(&self) -> bool {
+        let state = self.state.lock();
+        state.connected.is_none() || (state.queue.is_empty() && state.under_way.is_empty())
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        let state = self.state.lock();
+        PeerStatus {
+            peer: self.name().clone(),
+            address: self.member.address.clone(),
+            connected_since: state.connected,
+            lineage: state.lineage.clone(),
+            round_trip: state.round_trip,
+            clock_offset: state.offset,
+            frontier: state.known.clone(),
+            queued_bytes: state.queued_bytes,
+            deferred: state.deferred.len(),
+            last_error: state.last_error.clone(),
+        }
+    }
+}
+
+impl State {
+    /// Passes a reply on to the writer that waits for it.
+    fn tell(&mut self, seq: u64, peer: &PeerId, reply: &Reply, at: Instant) {
+        let Some(waiting) = self.waiting.get_mut(&seq) else { return };
+        let is_busy = matches!(reply, Reply::Busy { .. });
+        if !(is_busy && waiting.told_busy) {
+            // The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone
+            // needs no reply.
+            let _gone = waiting.replies.try_send(PeerReply {
+                peer: peer.clone(),
+                reply: reply.clone(),
+                at,
+            });
+        }
+        waiting.told_busy |= is_busy;
+        if !is_busy {
+            self.waiting.remove(&seq);
+        }
+    }
+
+    /// The dots of an item are no longer under way; taken ones are known to be there.
+    fn settle(&mut self, item: &Incoming, taken: bool) {
+        let known = self.known.get_or_insert_default();
+        if let Some(record) = &item.record {
+            self.under_way.remove(&record.dot);
+            if taken {
+                known.insert(&record.dot);
+            }
+        }
+        if !item.covers.is_empty() {
+            let covered: Frontier = item.covers.iter().cloned().collect();
+            self.under_way = self.under_way.minus(&covered);
+            if taken {
+                known.merge(&covered);
+            }
+        }
+    }
+}

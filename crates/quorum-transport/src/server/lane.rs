@@ -1,0 +1,89 @@
+//! One inbound lane: batches of records into the store, cumulative acks back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::SendStream;
+use quorum_core::{Incoming, LaneHash, Lineage, PeerId, ReplicaStore, Reply, TraceParent};
+
+use crate::error::TransportError;
+use crate::frames::FrameReader;
+use crate::link::dial::{hear, say};
+use crate::wire::codec;
+use crate::wire::message::{Ack, Append, OpenLane};
+
+/// Items handed to the store at once, at most.
+const BATCH_ITEMS_MAX: usize = 4096;
+
+/// A lane and what it needs.
+pub(crate) struct Lane {
+    pub(crate) from: PeerId,
+    /// The lineage that the Hello named: the lane must name the same.
+    pub(crate) lineage: Lineage,
+    pub(crate) frames: FrameReader,
+    pub(crate) acks: SendStream,
+    pub(crate) batch_bytes_max: usize,
+}
+
+impl Lane {
+    /// Applies until the stream ends. While the store is at work, what arrives waits in the stream's window and makes
+    /// the next batch: batches grow by themselves under load, and nothing waits for a batch to fill.
+    pub(crate) async fn run<S: ReplicaStore>(mut self, store: &S) -> Result<(), TransportError> {
+        self.opening().await?;
+        let (mut upto, mut hash) = (0, LaneHash::new());
+        while let Some(first) = self.frames.next().await? {
+            let batch = self.batch(first).await?;
+            for item in &batch {
+                hash.update(item.record.as_deref());
+            }
+            let (count, base) = (batch.len(), upto);
+            let applied = store.apply(&self.from, batch).await;
+            if applied.replies.len() != count {
+                return Err(TransportError::Lost("the store did not answer every item".into()));
+            }
+            upto += count as u64;
+            let exceptions = applied.replies.into_iter().zip(base + 1..);
+            let exceptions = exceptions.filter(|(reply, _)| *reply != Reply::Stored);
+            let exceptions = exceptions.map(|(reply, number)| (number, reply)).collect();
+            say(
+                &mut self.acks,
+                &Ack { upto, hash: hash.value(), synced: applied.synced, exceptions },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn opening(&mut self) -> Result<(), TransportError> {
+        let opening: OpenLane = hear(&mut self.frames).await?;
+        let expected = &self.lineage;
+        if opening.incarnation != expected.origin.incarnation
+            || opening.epoch != expected.epoch.as_u64()
+        {
+            return Err(TransportError::Protocol(
+                "lane of another incarnation or epoch than the hello".into(),
+            ));
+        }
+        tracing::debug!(peer = %self.from, kind = ?opening.kind, "lane open");
+        Ok(())
+    }
+
+    /// The first frame and everything that is already here behind it.
+    async fn batch(&mut self, first: Bytes) -> Result<Vec<Incoming>, TransportError> {
+        let mut bytes = first.len();
+        let mut batch = vec![incoming(&first)?];
+        while bytes < self.batch_bytes_max && batch.len() < BATCH_ITEMS_MAX {
+            let Some(frame) = self.frames.next_ready().await? else { break };
+            bytes += frame.len();
+            batch.push(incoming(&frame)?);
+        }
+        Ok(batch)
+    }
+}
+
+fn incoming(frame: &Bytes) -> Result<Incoming, TransportError> {
+    let append: Append =
+        codec::decode(frame).map_err(|error| TransportError::Protocol(error.to_string()))?;
+    let trace = append.trace.map(TraceParent::from_bytes);
+    Ok(Incoming { record: append.record.map(Arc::new), covers: append.covers, trace })
+}

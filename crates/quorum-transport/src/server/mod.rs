@@ -1,0 +1,5 @@
+//! The accepting side: admit members, apply what they send, answer.
+
+pub(crate) mod accept;
+pub(crate) mod lane;
+pub(crate) mod session;

@@ -1,0 +1,31 @@
+//! What is known about one peer at a moment.
+
+use std::time::{Duration, Instant};
+
+use quorum_core::{ClockOffset, Frontier, Lineage, PeerId};
+
+/// A peer as its link sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Which member.
+    pub peer: PeerId,
+    /// Its configured address.
+    pub address: String,
+    /// Since when the link is up; `None` if it is down.
+    pub connected_since: Option<Instant>,
+    /// The peer's lineage, as of its last welcome.
+    pub lineage: Option<Lineage>,
+    /// Round trip of the last clock probe.
+    pub round_trip: Option<Duration>,
+    /// How far its clock is off, while the link is up.
+    pub clock_offset: Option<ClockOffset>,
+    /// What it durably holds, as far as we were told; `None` before its first word since this endpoint started.
+    pub frontier: Option<Frontier>,
+    /// Bytes queued for it in memory.
+    pub queued_bytes: usize,
+    /// Records that it has put off.
+    pub deferred: usize,
+    /// Why the link is down or went down last.
+    pub last_error: Option<String>,
+}
