@@ -162,7 +162,7 @@ impl Endpoint {
     /// Waits up to `grace` for connected peers to answer what they were sent, then says goodbye and ends every task.
     ///
     /// What is not answered by then is in the log, and is sent again after the next start.
-    pub async fn shutdown(self, grace: Duration) {
+    pub async fn shutdown(&self, grace: Duration) {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
         let clock = &self.seams.clock;
         let drained = async {

@@ -147,7 +147,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             let detail = format!("{} remembers a later start of this node", self.peer.name());
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
-        self.peer.connected(self.seams.clock.now(), lineage, frontier, &ours);
+        self.peer.connected(self.seams.clock.now(), lineage, frontier);
         Ok(Welcomed { connection: connection.clone(), control, answers, ours })
     }
 
@@ -169,9 +169,9 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         };
         tokio::select! {
             outcome = live::run(live, &self.peer) => outcome,
-            outcome = live_acks.hear(&self.peer, clock, &ours) => outcome,
+            outcome = live_acks.hear(&self.peer, clock) => outcome,
             outcome = catch_up.run() => outcome,
-            outcome = late_acks.hear(&self.peer, clock, &ours) => outcome,
+            outcome = late_acks.hear(&self.peer, clock) => outcome,
             outcome = self.probe(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
         }

@@ -95,7 +95,6 @@ impl Acks {
         mut self,
         peer: &Peer,
         clock: &dyn Clock,
-        ours: &Lineage,
     ) -> Result<(), TransportError> {
         while let Some(frame) = self.frames.next().await? {
             let protocol =
@@ -104,7 +103,7 @@ impl Acks {
             let (now, synced) = (clock.now(), ack.synced);
             let settled = self.ledger.lock().settle(ack).map_err(|error| protocol(&error))?;
             for (sent, reply) in settled {
-                peer.answered(&sent, reply, synced, now, ours);
+                peer.answered(&sent, &reply, synced, now);
             }
             self.answered.notify_one();
         }

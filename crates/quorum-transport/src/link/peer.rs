@@ -44,8 +44,8 @@ struct State {
     deferred: Deferred,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
-    /// Undecided writes of the current lineage, by their number.
-    waiting: HashMap<u64, Waiting>,
+    /// Writes whose verdict may depend on this peer.
+    waiting: HashMap<Dot, Waiting>,
     prune_at: usize,
     /// Records were left to the log because the queue was full.
     behind: bool,
@@ -66,8 +66,17 @@ struct Waiting {
     item: Incoming,
     handed_over: Instant,
     replies: ReplySender,
+    /// Further writers that wait for the same record: retries of a write that is still under way.
+    more_replies: Vec<ReplySender>,
     /// "Busy" is passed on once: the queue of replies is bounded by that.
     told_busy: bool,
+}
+
+impl Waiting {
+    /// Whether some writer still listens.
+    fn is_wanted(&self) -> bool {
+        !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
+    }
 }
 
 /// How many waiting writes may pile up before those whose writer has gone are looked for.
@@ -122,14 +131,19 @@ impl Peer {
         replies: ReplySender,
     ) {
         let mut state = self.state.lock();
-        let (frame, item) = (frame.clone(), item.clone());
-        let waiting = Waiting { frame, item, handed_over, replies, told_busy: false };
+        if let Some(waiting) = state.waiting.get_mut(&record.dot) {
+            waiting.more_replies.retain(|replies| !replies.is_closed());
+            waiting.more_replies.push(replies);
+            return;
+        }
+        let (frame, item, more_replies) = (frame.clone(), item.clone(), Vec::new());
+        let waiting = Waiting { frame, item, handed_over, replies, more_replies, told_busy: false };
         if state.connected.is_some() {
             self.enqueue(&mut state, &waiting, &record.dot);
         }
-        state.waiting.insert(record.dot.seq, waiting);
+        state.waiting.insert(record.dot.clone(), waiting);
         if state.waiting.len() >= state.prune_at {
-            state.waiting.retain(|_, waiting| !waiting.replies.is_closed());
+            state.waiting.retain(|_, waiting| waiting.is_wanted());
             state.prune_at = (2 * state.waiting.len()).max(PRUNE_AT_MIN);
         }
     }
@@ -174,23 +188,22 @@ impl Peer {
         now: Instant,
         lineage: Lineage,
         mut frontier: Frontier,
-        ours: &Lineage,
     ) {
         let mut state = self.state.lock();
-        state.waiting.retain(|_, waiting| !waiting.replies.is_closed());
-        let mut undecided: Vec<u64> = state.waiting.keys().copied().collect();
+        state.waiting.retain(|_, waiting| waiting.is_wanted());
+        let mut undecided: Vec<Dot> = state.waiting.keys().cloned().collect();
         undecided.sort_unstable();
-        for seq in &undecided {
-            frontier.remove(&Dot { lineage: ours.clone(), seq: *seq });
+        for dot in &undecided {
+            frontier.remove(dot);
         }
         state.connected = Some(now);
         state.lineage = Some(lineage);
         state.known = Some(frontier);
         state.last_error = None;
-        for seq in undecided {
-            if let Some(waiting) = state.waiting.remove(&seq) {
-                self.enqueue(&mut state, &waiting, &Dot { lineage: ours.clone(), seq });
-                state.waiting.insert(seq, waiting);
+        for dot in undecided {
+            if let Some(waiting) = state.waiting.remove(&dot) {
+                self.enqueue(&mut state, &waiting, &dot);
+                state.waiting.insert(dot, waiting);
             }
         }
         drop(state);
@@ -219,17 +232,14 @@ impl Peer {
     pub(crate) fn answered(
         &self,
         sent: &Sent,
-        reply: Reply,
+        reply: &Reply,
         synced: bool,
         now: Instant,
-        ours: &Lineage,
     ) {
-        self.observe(sent, &reply, now);
+        self.observe(sent, reply, now);
         let mut state = self.state.lock();
-        if let Some(record) = &sent.item.record
-            && record.dot.lineage == *ours
-        {
-            state.tell(record.dot.seq, self.name(), &reply, now);
+        if let Some(record) = &sent.item.record {
+            state.tell(&record.dot, self.name(), reply, now);
         }
         let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
         if taken && !synced {
@@ -346,21 +356,20 @@ impl Peer {
 
 impl State {
     /// Passes a reply on to the writer that waits for it.
-    fn tell(&mut self, seq: u64, peer: &PeerId, reply: &Reply, at: Instant) {
-        let Some(waiting) = self.waiting.get_mut(&seq) else { return };
+    fn tell(&mut self, dot: &Dot, peer: &PeerId, reply: &Reply, at: Instant) {
+        let Some(waiting) = self.waiting.get_mut(dot) else { return };
         let is_busy = matches!(reply, Reply::Busy { .. });
         if !(is_busy && waiting.told_busy) {
-            // The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone
-            // needs no reply.
-            let _gone = waiting.replies.try_send(PeerReply {
-                peer: peer.clone(),
-                reply: reply.clone(),
-                at,
-            });
+            for replies in std::iter::once(&waiting.replies).chain(&waiting.more_replies) {
+                // The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone
+                // needs no reply.
+                let reply = PeerReply { peer: peer.clone(), reply: reply.clone(), at };
+                let _gone = replies.try_send(reply);
+            }
         }
         waiting.told_busy |= is_busy;
         if !is_busy {
-            self.waiting.remove(&seq);
+            self.waiting.remove(dot);
         }
     }
 
