@@ -113,16 +113,57 @@ where
         outcome
     }
 
+    /// Drives a write that this node already holds durably to a verdict: for the retry of a write that was found by its
+    /// write id. The record goes out again under its original dot and version, and is never executed a second time.
+    ///
+    /// `overwritten` says that the key's current record here is a newer one. Then a newer version at a peer counts as a
+    /// copy: this write took effect before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit); the store is not asked.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`commit`](Self::commit).
+    pub async fn resume(
+        &self,
+        record: Arc<Record>,
+        overwritten: bool,
+        options: CommitOptions,
+    ) -> Result<Receipt, WriteError<S::Error>> {
+        let started = self.clock.now();
+        let mut tracker = self.tracker(&options, started)?;
+        if overwritten {
+            tracker = tracker.counting_superseded();
+        }
+        tracker.record_local(started);
+        let outgoing = Outgoing { record: Arc::clone(&record), trace: options.trace };
+        let replies = Some(self.replicator.fan_out(outgoing));
+        let mut round = Round { record, durable: None, replies, tracker };
+        self.run(&mut round, Round::never_restamp).await;
+        let outcome = self.conclude(round);
+        self.report(&outcome, self.clock.now().saturating_duration_since(started));
+        outcome
+    }
+
+    fn tracker(
+        &self,
+        options: &CommitOptions,
+        started: Instant,
+    ) -> Result<AckTracker, WriteError<S::Error>> {
+        let policy = self.policy_for(options).map_err(not_applied)?;
+        AckTracker::new(policy, self.local.clone(), self.peers.iter().cloned(), started)
+            .map_err(not_applied)
+    }
+
     async fn attempt(
         &self,
         op: S::Op,
         options: &CommitOptions,
         started: Instant,
     ) -> Result<Receipt, WriteError<S::Error>> {
-        let policy = self.policy_for(options).map_err(not_applied)?;
-        let tracker =
-            AckTracker::new(policy, self.local.clone(), self.peers.iter().cloned(), started)
-                .map_err(not_applied)?;
+        let tracker = self.tracker(options, started)?;
         let staged = self.store.stage(op).await.map_err(refused)?;
         let mut round = self.begin(staged, tracker, options.trace);
         if self.run(&mut round, Round::restamp_due).await {
