@@ -1,0 +1,102 @@
+//! The command line: one file per command, and what they share.
+//!
+//! A command is a file with its arguments (a [`clap::Args`] struct called `…Arguments`) and a
+//! function `run(&arguments, &mut Output) -> anyhow::Result<Exit>`; here it gets a variant of
+//! [`Command`] and a line in `dispatch`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod completions;
+pub mod config;
+pub mod exit;
+pub mod init;
+pub mod man;
+pub mod output;
+pub mod pki;
+pub mod settings;
+
+pub use exit::Exit;
+pub use output::Output;
+
+/// Durable W-of-N quorum writes without a leader.
+#[derive(Debug, Parser)]
+#[command(name = "quorum-node", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 ok, 1 error, 2 usage, 3 quorum not met.")]
+#[non_exhaustive]
+pub struct Cli {
+    /// Print results as JSON
+    #[arg(long, global = true, display_order = 900)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Write configuration and certificates for a local cluster or for one node
+    Init(init::InitArguments),
+    /// Make, show and renew certificates
+    Pki(pki::PkiArguments),
+    /// Check or show a node's configuration
+    Config(config::ConfigArguments),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArguments),
+    /// Write manual pages, one per command
+    Man(man::ManArguments),
+}
+
+/// The program: parses the process's arguments, runs the command, says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => {
+            let mut output = Output::stdout(cli.json);
+            run(cli, &mut output).into()
+        }
+        Err(error) => {
+            // Help and version come this way too, and are no errors. If nobody reads them, so be it.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into()
+        }
+    }
+}
+
+/// Runs a parsed command. What goes wrong is said on standard error, causes included.
+pub fn run(cli: Cli, output: &mut Output) -> Exit {
+    match dispatch(cli.command, output) {
+        Ok(exit) => exit,
+        Err(error) if output::is_closed_pipe(&error) => Exit::Ok,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            Exit::Error
+        }
+    }
+}
+
+fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, output),
+        Command::Pki(arguments) => pki::run(&arguments, output),
+        Command::Config(arguments) => config::run(&arguments, output),
+        Command::Completions(arguments) => completions::run(&arguments, output),
+        Command::Man(arguments) => man::run(&arguments, output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
