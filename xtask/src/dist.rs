@@ -69,10 +69,7 @@ fn assemble(binary: &Path, folder: &Path) -> Result<()> {
     if root.join(CONFIG_PAGE).exists() {
         copy(&root.join(CONFIG_PAGE), &folder.join(CONFIG_PAGE))?;
     }
-    for entry in fs::read_dir(root.join(PACKAGING)).context(PACKAGING)? {
-        let entry = entry?;
-        copy(&entry.path(), &folder.join("packaging").join(entry.file_name()))?;
-    }
+    copy_all(&root.join(PACKAGING), &folder.join("packaging"))?;
     let completions = folder.join("completions");
     fs::create_dir_all(&completions)?;
     for (shell, file) in COMPLETIONS {
@@ -154,6 +151,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().context("a copied file is in a folder")?;
     fs::create_dir_all(folder)?;
     fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &place)?;
+        } else {
+            copy(&entry.path(), &place)?;
+        }
+    }
     Ok(())
 }
 
