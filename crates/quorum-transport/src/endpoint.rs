@@ -37,7 +37,7 @@ pub struct Endpoint {
     config: TransportConfig,
     roster: Arc<Roster>,
     seams: Seams,
-    rolled_back: watch::Receiver<bool>,
+    rolled_back: Arc<watch::Sender<bool>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -77,8 +77,7 @@ impl Endpoint {
         let roster = Arc::new(roster);
         let client = Arc::new(ArcSwap::from_pointee(client));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (rolled_back_sender, rolled_back) = watch::channel(false);
-        let rolled_back_sender = Arc::new(rolled_back_sender);
+        let rolled_back = Arc::new(watch::Sender::new(false));
         let observer = &seams.observer;
         let peer = |member: &crate::Member| {
             Arc::new(Peer::new(member.clone(), &config, Arc::clone(observer)))
@@ -94,7 +93,7 @@ impl Endpoint {
                 seams: seams.clone(),
                 store: Arc::clone(&store),
                 peer: Arc::clone(peer),
-                rolled_back: Arc::clone(&rolled_back_sender),
+                rolled_back: Arc::clone(&rolled_back),
                 stop: stop.clone(),
             };
             seams.runtime.spawn(Box::pin(tasks.track_future(dialler.run())));
@@ -142,7 +141,15 @@ impl Endpoint {
     /// it must take another incarnation before it numbers any write.
     #[must_use]
     pub fn rolled_back(&self) -> watch::Receiver<bool> {
-        self.rolled_back.clone()
+        self.rolled_back.subscribe()
+    }
+
+    /// Hangs up on every peer and says Hello anew: for a store that has just taken another incarnation.
+    pub fn reconnect(&self) {
+        self.rolled_back.send_replace(false);
+        for peer in &*self.peers {
+            peer.hang_up.notify_one();
+        }
     }
 
     /// Uses another identity for handshakes from now on. Connections that are up stay up.

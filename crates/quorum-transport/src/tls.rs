@@ -72,7 +72,8 @@ pub(crate) fn client(
 
 fn transport(config: &TransportConfig) -> QuicTransport {
     let mut quic = QuicTransport::default();
-    let idle = IdleTimeout::try_from(config.idle_timeout).unwrap_or_else(|_| VarInt::from_u32(5_000).into());
+    let idle = IdleTimeout::try_from(config.idle_timeout)
+        .unwrap_or_else(|_| VarInt::from_u32(5_000).into());
     quic.max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(config.keep_alive))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))

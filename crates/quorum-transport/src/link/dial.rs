@@ -174,6 +174,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             outcome = late_acks.hear(&self.peer, clock) => outcome,
             outcome = self.probe(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
+            () = self.peer.hang_up.notified() => Err(TransportError::Lost("hung up to say hello anew".into())),
         }
     }
 

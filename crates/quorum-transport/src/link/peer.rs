@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) catch_up_ready: Notify,
     /// The peer has just dialled us, so it can be reached.
     pub(crate) dial_now: Notify,
+    /// The connection should be made anew.
+    pub(crate) hang_up: Notify,
 }
 
 struct State {
@@ -112,6 +114,7 @@ impl Peer {
             live_ready: Notify::new(),
             catch_up_ready: Notify::new(),
             dial_now: Notify::new(),
+            hang_up: Notify::new(),
         }
     }
 
@@ -183,12 +186,7 @@ impl Peer {
 
     /// The peer has welcomed us. Undecided writes are asked again, whatever its frontier says: only a reply on this
     /// connection counts towards a verdict.
-    pub(crate) fn connected(
-        &self,
-        now: Instant,
-        lineage: Lineage,
-        mut frontier: Frontier,
-    ) {
+    pub(crate) fn connected(&self, now: Instant, lineage: Lineage, mut frontier: Frontier) {
         let mut state = self.state.lock();
         state.waiting.retain(|_, waiting| waiting.is_wanted());
         let mut undecided: Vec<Dot> = state.waiting.keys().cloned().collect();
@@ -229,13 +227,7 @@ impl Peer {
     }
 
     /// The peer answered an item.
-    pub(crate) fn answered(
-        &self,
-        sent: &Sent,
-        reply: &Reply,
-        synced: bool,
-        now: Instant,
-    ) {
+    pub(crate) fn answered(&self, sent: &Sent, reply: &Reply, synced: bool, now: Instant) {
         self.observe(sent, reply, now);
         let mut state = self.state.lock();
         if let Some(record) = &sent.item.record {
