@@ -1,0 +1,213 @@
+//! What this node takes from its peers: every record is checked before the store sees it.
+//!
+//! [`admit`] is the whole rule. A record that cannot be right is refused for good; one whose clock is too far ahead is
+//! answered as busy, because either clock may be corrected; everything else is merged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorum_core::{
+    Applied, Busy, Frontier, Incoming, Lineage, LogSource, PeerId, Record, Refusal, Replay,
+    ReplicaStore, Reply, SeqSet, SnapshotCursor, wall_millis,
+};
+
+use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
+use crate::store::{RecordKey, Store};
+
+/// What a record may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Longest value, in bytes.
+    pub value_bytes_max: usize,
+    /// How far a version may lie ahead of this node's clock. Beyond it the record would win over everything written
+    /// meanwhile.
+    pub clock_skew_max: Duration,
+}
+
+/// Checks one record against everything that does not depend on what the store holds.
+///
+/// # Errors
+///
+/// The reply to give instead of merging it.
+pub fn admit<'a>(
+    record: &'a Record,
+    limits: &AdmissionLimits,
+    wall_millis: u64,
+) -> Result<ContentRef<'a>, Reply> {
+    let refused = |reason| Err(Reply::Refused { reason });
+    // Checked before hashing, so that a giant costs nothing.
+    if record.payload.len() > limits.value_bytes_max.saturating_add(PAYLOAD_OVERHEAD_MAX) {
+        return refused(Refusal::TooLarge);
+    }
+    if !record.is_intact() {
+        return refused(Refusal::Corrupt);
+    }
+    let Ok(content) = ContentRef::parse(&record.payload) else {
+        return refused(Refusal::Malformed);
+    };
+    if record.dot.seq == 0 {
+        return refused(Refusal::Malformed);
+    }
+    if content.value.is_some_and(|value| value.len() > limits.value_bytes_max) {
+        return refused(Refusal::TooLarge);
+    }
+    if record.hlc.ahead_of(wall_millis) > limits.clock_skew_max {
+        return Err(Reply::Busy { reason: Busy::Clock });
+    }
+    Ok(content)
+}
+
+/// One item of a peer's batch after the check.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// To be merged.
+    Record {
+        record: Arc<Record>,
+        key: RecordKey,
+        is_tombstone: bool,
+        covers: Vec<(Lineage, SeqSet)>,
+    },
+    /// Dots to be covered without a record.
+    Covers(Vec<(Lineage, SeqSet)>),
+    /// Not to be merged; answered already.
+    Answered(Reply),
+}
+
+impl Admitted {
+    /// What it holds in the queue, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_covers = |covers: &[(Lineage, SeqSet)]| {
+            covers.iter().map(|(_, seqs)| 64 + 16 * seqs.interval_count()).sum::<usize>()
+        };
+        match self {
+            Self::Record { record, covers, .. } => record.payload.len() + of_covers(covers),
+            Self::Covers(covers) => of_covers(covers),
+            Self::Answered(_) => 0,
+        }
+    }
+}
+
+/// The store behind its door: what the transport serves to peers.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    store: Store,
+    limits: AdmissionLimits,
+}
+
+impl Receiver {
+    /// A door to this store.
+    #[must_use]
+    pub fn new(store: Store, limits: AdmissionLimits) -> Self {
+        Self { store, limits }
+    }
+
+    fn check(&self, incoming: Incoming, wall_millis: u64) -> Admitted {
+        let Incoming { record, covers, .. } = incoming;
+        let Some(record) = record else {
+            return Admitted::Covers(covers);
+        };
+        match admit(&record, &self.limits, wall_millis) {
+            Ok(content) => {
+                let (key, is_tombstone) = (RecordKey::of(&content), content.value.is_none());
+                Admitted::Record { record, key, is_tombstone, covers }
+            }
+            Err(reply) => Admitted::Answered(reply),
+        }
+    }
+}
+
+impl ReplicaStore for Receiver {
+    async fn apply(&self, from: &PeerId, batch: Vec<Incoming>) -> Applied {
+        let wall = wall_millis(self.store.clock());
+        let checked = batch.into_iter().map(|incoming| {
+            let admitted = self.check(incoming, wall);
+            if let Admitted::Answered(reply) = &admitted {
+                tracing::debug!(peer = %from, ?reply, "did not take a record");
+            }
+            admitted
+        });
+        self.store.merge(checked.collect()).await
+    }
+
+    fn frontier(&self) -> Frontier {
+        self.store.frontier()
+    }
+
+    fn lineage(&self) -> Lineage {
+        self.store.lineage()
+    }
+}
+
+impl LogSource for Receiver {
+    async fn replay(&self, lineage: &Lineage, wanted: &SeqSet, bytes_max: usize) -> Replay {
+        self.store.replay(lineage, wanted, bytes_max).await
+    }
+
+    async fn snapshot(
+        &self,
+        after: Option<SnapshotCursor>,
+        bytes_max: usize,
+    ) -> (Vec<Incoming>, Option<SnapshotCursor>) {
+        self.store.snapshot(after, bytes_max).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use quorum_core::{Dot, Durability, Epoch, Hlc, Incarnation, Origin, WriteId};
+
+    use crate::record::{Key, Namespace, encode};
+
+    const WALL: u64 = 1_000_000;
+
+    fn limits() -> AdmissionLimits {
+        AdmissionLimits { value_bytes_max: 8, clock_skew_max: Duration::from_secs(300) }
+    }
+
+    fn record(payload: Bytes, hlc_millis: u64) -> Record {
+        let node = PeerId::new("n2").expect("a valid name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([1; 8]) };
+        let dot = Dot { lineage: Lineage { origin, epoch: Epoch::new(1, 1) }, seq: 1 };
+        let hlc = Hlc::from_millis(hlc_millis);
+        Record::new(WriteId::from_bytes([1; 16]), dot, hlc, Durability::Fsync, payload)
+    }
+
+    fn payload(value: &[u8]) -> Bytes {
+        let namespace = Namespace::new("ns").expect("a valid namespace");
+        let key = Key::new(Bytes::from_static(b"k")).expect("a valid key");
+        encode(&namespace, &key, Some(value))
+    }
+
+    fn reply(record: &Record) -> Option<Reply> {
+        admit(record, &limits(), WALL).err()
+    }
+
+    #[test]
+    fn a_sound_record_is_admitted_up_to_every_limit() {
+        assert_eq!(reply(&record(payload(b"12345678"), WALL + 300_000)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_for_good() {
+        let mut damaged = record(payload(b"1"), WALL);
+        damaged.payload = payload(b"2");
+        assert_eq!(reply(&damaged), Some(Reply::Refused { reason: Refusal::Corrupt }));
+        let nonsense = record(Bytes::from_static(b"nonsense"), WALL);
+        assert_eq!(reply(&nonsense), Some(Reply::Refused { reason: Refusal::Malformed }));
+        let large = record(payload(b"123456789"), WALL);
+        assert_eq!(reply(&large), Some(Reply::Refused { reason: Refusal::TooLarge }));
+        let giant = record(Bytes::from(vec![0; 10_000]), WALL);
+        assert_eq!(reply(&giant), Some(Reply::Refused { reason: Refusal::TooLarge }));
+        let mut unnumbered = record(payload(b"1"), WALL);
+        unnumbered.dot.seq = 0;
+        assert_eq!(reply(&unnumbered), Some(Reply::Refused { reason: Refusal::Malformed }));
+    }
+
+    #[test]
+    fn a_record_from_the_future_may_come_again() {
+        let early = record(payload(b"1"), WALL + 300_001);
+        assert_eq!(reply(&early), Some(Reply::Busy { reason: Busy::Clock }));
+    }
+}

@@ -1,0 +1,260 @@
+//! Group commit: one thread that makes everything which waits durable with one sync.
+//!
+//! It takes what is in the queue, never waits for more, builds one batch, commits it and answers everybody. While it
+//! waits for the disk the queue fills again, so batches grow with the load by themselves. Nothing is answered and
+//! nothing becomes visible before it is as durable as it asked to be; the frontier and the readers see synced state
+//! only.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use quorum_core::{Applied, Dot, Hlc, Lineage, Reply, WriteId};
+
+use super::directory::Directory;
+use super::draft::{Draft, Finished, Held};
+use super::engine::{Batch, Engine, EngineError, Sync, View};
+use super::error::{StoreError, with_causes};
+use super::intake::{Done, Job};
+use super::schema::LineageNumber;
+use super::shared::Shared;
+use crate::receive::Admitted;
+
+/// What to say once the batch is committed. Dropped if it is not.
+enum Answer {
+    Staged { write_id: WriteId, dot: Dot, done: Done<Instant> },
+    Merged { replies: Vec<Reply>, done: Done<Applied> },
+    Reserved { ceiling: Hlc },
+    Reincarnated { lineage: Lineage, done: Done<()> },
+    Trimmed { up_to: u64, done: Done<u64> },
+    Finished { done: Done<()> },
+}
+
+/// What is committed and not yet synced.
+#[derive(Default)]
+struct Unsynced {
+    since: Option<Instant>,
+    covered: Vec<(LineageNumber, u64, u64)>,
+    /// Relaxed writes that were answered already.
+    staged: Vec<(WriteId, Dot)>,
+    records: usize,
+}
+
+/// The state of the committing thread.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    engine: Arc<dyn Engine>,
+    /// The lock on the directory, held until the engine is closed.
+    directory: Option<Directory>,
+    latest: Arc<dyn View>,
+    held: Held,
+    unsynced: Unsynced,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        engine: Arc<dyn Engine>,
+        directory: Option<Directory>,
+        held: Held,
+    ) -> Self {
+        let latest = engine.view();
+        Self { shared, engine, directory, latest, held, unsynced: Unsynced::default() }
+    }
+
+    /// Commits until the store is closed or fails.
+    pub(crate) fn run(mut self) {
+        let _even_if_this_panics = FailUnlessStopped(self.shared.clone());
+        loop {
+            let patience = self.unsynced.since.map(|_| self.shared.config.relaxed_sync_after);
+            let step = match self.shared.intake.take(&self.shared.config, patience) {
+                Some(jobs) if jobs.is_empty() => self.sync(),
+                Some(jobs) => self.step(jobs),
+                None => break,
+            };
+            if step.is_err() {
+                return;
+            }
+        }
+        if self.sync().is_ok() {
+            self.close();
+        }
+    }
+
+    /// Commits a batch of jobs. On an error the store has failed before anybody who waits is told.
+    fn step(&mut self, jobs: Vec<Job>) -> Result<(), Stopped> {
+        let shared = self.shared.clone();
+        let mut draft =
+            Draft::new(&mut self.held, self.latest.as_ref(), &shared.lineages, &shared.config);
+        let mut answers = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let answer = enter(&mut draft, job).map_err(|error| shared.fail(&error))?;
+            answers.push(answer);
+        }
+        let finished = draft.finish();
+        let is_synced = self.commit(finished)?;
+        self.answer(answers, is_synced);
+        Ok(())
+    }
+
+    /// Makes the batch as durable as it wants to be. Tells whether everything committed is synced.
+    fn commit(&mut self, finished: Finished) -> Result<bool, Stopped> {
+        let now = self.shared.clock.now();
+        let is_due = self.unsynced.since.is_some_and(|since| {
+            now.saturating_duration_since(since) >= self.shared.config.relaxed_sync_after
+        });
+        let wants_sync = finished.wants_sync || is_due;
+        if finished.batch.is_empty() && !(wants_sync && self.unsynced.since.is_some()) {
+            // Duplicates only: what they found is as durable as the last commit.
+            return Ok(self.unsynced.since.is_none());
+        }
+        let sync = if wants_sync { Sync::Data } else { Sync::Buffered };
+        self.commit_to_engine(finished.batch, sync)?;
+        self.latest = self.engine.view();
+        self.unsynced.covered.extend(finished.covered);
+        self.unsynced.records += finished.records;
+        self.unsynced.since.get_or_insert(now);
+        if wants_sync {
+            self.shared.publish_trimmed(&finished.trimmed);
+            self.synced(now);
+        }
+        Ok(wants_sync)
+    }
+
+    /// Syncs what is committed and not yet synced, if anything is.
+    fn sync(&mut self) -> Result<(), Stopped> {
+        if self.unsynced.since.is_some() {
+            let started = self.shared.clock.now();
+            self.commit_to_engine(Batch::default(), Sync::Data)?;
+            self.synced(started);
+        }
+        Ok(())
+    }
+
+    fn commit_to_engine(&self, batch: Batch, sync: Sync) -> Result<(), Stopped> {
+        let failed = |error: EngineError| StoreError::Failed { reason: with_causes(&error).into() };
+        self.engine.commit(batch, sync).map_err(|error| self.shared.fail(&failed(error)))
+    }
+
+    /// Shows readers what is synced now, and lets the frontier cover it.
+    fn synced(&mut self, started: Instant) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.shared.publish(self.latest.clone(), &unsynced.covered);
+        let took = self.shared.clock.now().saturating_duration_since(started);
+        self.shared.count_sync(unsynced.records);
+        self.shared.observer.store_synced(unsynced.records, took);
+        if !unsynced.staged.is_empty() {
+            let mut intake = self.shared.intake.lock();
+            for (write_id, dot) in unsynced.staged {
+                intake.landed(&write_id, &dot);
+            }
+        }
+    }
+
+    fn answer(&mut self, answers: Vec<Answer>, is_synced: bool) {
+        let at = self.shared.clock.now();
+        let shared = self.shared.clone();
+        // One lock for all: staged writes leave the map of those in flight, ceilings rise.
+        let mut intake = shared.intake.lock();
+        for answer in answers {
+            // Whoever no longer waits has dropped the other end.
+            let _heard = match answer {
+                Answer::Staged { write_id, dot, done } => {
+                    intake.durable(&write_id, &dot, at);
+                    if is_synced {
+                        intake.landed(&write_id, &dot);
+                    } else {
+                        self.unsynced.staged.push((write_id, dot));
+                    }
+                    done.send(at).is_ok()
+                }
+                Answer::Merged { replies, done } => {
+                    done.send(Applied { replies, synced: is_synced }).is_ok()
+                }
+                Answer::Reserved { ceiling } => {
+                    intake.reserved(ceiling);
+                    true
+                }
+                Answer::Reincarnated { lineage, done } => {
+                    intake.sequencer.switch(lineage);
+                    done.send(()).is_ok()
+                }
+                Answer::Trimmed { up_to, done } => done.send(up_to).is_ok(),
+                Answer::Finished { done } => done.send(()).is_ok(),
+            };
+        }
+    }
+
+    /// Closes the engine, then says on disk that nothing was left undone, then lets go of the directory.
+    fn close(self) {
+        self.shared.withdraw();
+        let Self { engine, latest, directory, .. } = self;
+        let last_commit = engine.last_commit();
+        drop((latest, engine));
+        if let Some(directory) = directory
+            && let Err(error) = directory.mark_clean(last_commit)
+        {
+            tracing::warn!(%error, "the store is closed but not marked so: the next start rewrites its journal");
+        }
+    }
+}
+
+/// Proof that the store was told of its failure.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+/// Nobody may wait for a thread that is gone.
+struct FailUnlessStopped(Arc<Shared>);
+
+impl Drop for FailUnlessStopped {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(&StoreError::Failed { reason: "the committing thread panicked".into() });
+        }
+    }
+}
+
+/// Enters one job into the draft.
+fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
+    Ok(match job {
+        Job::Stage { record, key, is_tombstone, done } => {
+            match draft.merge(&record, &key, is_tombstone, &[])? {
+                Reply::Stored | Reply::Superseded { .. } | Reply::Drift => {}
+                refused => {
+                    let reason = format!("{} was not taken here: {refused:?}", record.dot);
+                    return Err(StoreError::Failed { reason: reason.into() });
+                }
+            }
+            Answer::Staged { write_id: record.write_id, dot: record.dot.clone(), done }
+        }
+        Job::Merge { items, done } => {
+            let reply = |item: Admitted| match item {
+                Admitted::Record { record, key, is_tombstone, covers } => {
+                    draft.merge(&record, &key, is_tombstone, &covers)
+                }
+                Admitted::Covers(covers) => Ok(draft.adopt(&covers)),
+                Admitted::Answered(reply) => Ok(reply),
+            };
+            let replies = items.into_iter().map(reply).collect::<Result<_, _>>()?;
+            Answer::Merged { replies, done }
+        }
+        Job::Reserve { ceiling } => {
+            draft.reserve(ceiling);
+            Answer::Reserved { ceiling }
+        }
+        Job::Cover { dots, done } => {
+            draft.cover_void(&dots);
+            Answer::Finished { done }
+        }
+        Job::Trim { lineage, up_to, done } => {
+            Answer::Trimmed { up_to: draft.trim(&lineage, up_to)?, done }
+        }
+        Job::Forget { write_ids, done } => {
+            write_ids.iter().for_each(|write_id| draft.forget(write_id));
+            Answer::Finished { done }
+        }
+        Job::Reincarnate { lineage, done } => {
+            draft.begin(&lineage);
+            Answer::Reincarnated { lineage, done }
+        }
+    })
+}

@@ -1,0 +1,67 @@
+//! Every size and time limit of the store, with its default.
+
+use std::time::Duration;
+
+use crate::record::VALUE_BYTES_MAX_DEFAULT;
+
+/// The knobs of the store.
+///
+/// The defaults keep an idle node well under 50 MiB, and one with a million small records under 250 MiB beyond
+/// [`cache_bytes`](Self::cache_bytes).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Memory for blocks read from disk, in bytes.
+    pub cache_bytes: u64,
+    /// Records held in memory before they are written to a table, in bytes; log and write ids get half of it each.
+    /// Counts for directories created with it.
+    pub memtable_bytes: u64,
+    /// Journals on disk beyond which tables are written early, in bytes; at least
+    /// [`JOURNAL_BYTES_MIN`](Self::JOURNAL_BYTES_MIN). A start reads them all.
+    pub journal_bytes_max: u64,
+    /// Longest value, in bytes.
+    pub value_bytes_max: usize,
+    /// Payloads that may wait for the next commit, in bytes. Beyond it writes are refused as overload.
+    pub queue_bytes_max: usize,
+    /// Records that may wait for the next commit.
+    pub queue_records_max: usize,
+    /// Payloads after which one commit takes no further ones, in bytes.
+    pub batch_bytes_max: usize,
+    /// Records after which one commit takes no further ones.
+    pub batch_records_max: usize,
+    /// How long a relaxed write may stay unsynced.
+    pub relaxed_sync_after: Duration,
+    /// Timestamps reserved ahead, as time; renewed when half of it is used.
+    pub clock_headroom: Duration,
+    /// How long a write id is remembered, by the time in its version.
+    pub write_id_horizon: Duration,
+    /// Intervals a lineage's frontier may fall into before records that would add one are answered
+    /// [`Busy::Gaps`](quorum_core::Busy::Gaps).
+    pub intervals_max: usize,
+    /// Lineages the store keeps a frontier for; records of further ones are refused.
+    pub lineages_max: usize,
+}
+
+impl StoreConfig {
+    /// The engine allocates its journals in pieces of this size, in bytes.
+    pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            memtable_bytes: 16 << 20,
+            journal_bytes_max: 128 << 20,
+            value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
+            queue_bytes_max: 32 << 20,
+            queue_records_max: 16_384,
+            batch_bytes_max: 4 << 20,
+            batch_records_max: 2_048,
+            relaxed_sync_after: Duration::from_millis(50),
+            clock_headroom: Duration::from_secs(10),
+            write_id_horizon: Duration::from_secs(24 * 60 * 60),
+            intervals_max: 4_096,
+            lineages_max: 65_536,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The data directory as files: who may open it, in which format it is, and whether it was closed.
+//!
+//! ```text
+//! LOCK     held by the process that has the store open
+//! FORMAT   the format of everything beside it
+//! CLEAN    there only between a close and the next start: the number of the last commit
+//! engine/  the engine's own files
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::OpenError;
+use super::schema::FORMAT;
+
+const LOCK_FILE: &str = "LOCK";
+const FORMAT_FILE: &str = "FORMAT";
+const CLEAN_FILE: &str = "CLEAN";
+const ENGINE_DIRECTORY: &str = "engine";
+const FORMAT_PREFIX: &str = "quorum store format ";
+
+/// A locked data directory of a known format.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// The lock ends with the file.
+    _lock: File,
+}
+
+impl Directory {
+    /// Locks a data directory; makes one of a path that is empty or missing.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(OpenError::io("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked { directory: path.to_owned() });
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(OpenError::io("lock", &lock_path)(error));
+            }
+        }
+        let directory = Self { path: path.to_owned(), _lock: lock };
+        directory.check_format()?;
+        Ok(directory)
+    }
+
+    /// Where the engine's files are.
+    pub(crate) fn engine_path(&self) -> PathBuf {
+        self.path.join(ENGINE_DIRECTORY)
+    }
+
+    /// Puts a complete engine directory in its place, at once.
+    pub(crate) fn adopt_engine(&self, from: &Path) -> Result<(), OpenError> {
+        let to = self.engine_path();
+        fs::rename(from, &to).map_err(OpenError::io("create", &to))?;
+        sync_directory(&self.path)
+    }
+
+    /// Whether the store was closed since it was last open, and after which commit. From here on it is not.
+    pub(crate) fn take_clean_mark(&self) -> Result<Option<u64>, OpenError> {
+        let path = self.path.join(CLEAN_FILE);
+        let mark = match fs::read_to_string(&path) {
+            Ok(mark) => mark.trim().parse().ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OpenError::io("read", &path)(error)),
+        };
+        fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
+        sync_directory(&self.path)?;
+        Ok(mark)
+    }
+
+    /// Says that the store was closed after its last commit, and lets go of the directory.
+    pub(crate) fn mark_clean(self, last_commit: u64) -> Result<(), OpenError> {
+        write_whole(&self.path.join(CLEAN_FILE), &format!("{last_commit}\n"))
+    }
+
+    fn check_format(&self) -> Result<(), OpenError> {
+        let path = self.path.join(FORMAT_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => self.check_format_text(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.begin_format(&path),
+            Err(error) => Err(OpenError::io("read", &path)(error)),
+        }
+    }
+
+    fn check_format_text(&self, text: &str) -> Result<(), OpenError> {
+        let number = text.trim_end().strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.parse().ok());
+        match number {
+            Some(FORMAT) => Ok(()),
+            Some(found) => {
+                Err(OpenError::NewerFormat { directory: self.path.clone(), found, known: FORMAT })
+            }
+            None => Err(OpenError::Corrupt { detail: format!("{FORMAT_FILE} says {text:?}") }),
+        }
+    }
+
+    /// A directory without a format is a new one if nothing else is in it.
+    fn begin_format(&self, path: &Path) -> Result<(), OpenError> {
+        let entries = fs::read_dir(&self.path).map_err(OpenError::io("list", &self.path))?;
+        for entry in entries {
+            let name = entry.map_err(OpenError::io("list", &self.path))?.file_name();
+            let is_ours = name == LOCK_FILE || name == format!("{FORMAT_FILE}.new").as_str();
+            if !is_ours {
+                return Err(OpenError::NotAStore { directory: self.path.clone() });
+            }
+        }
+        write_whole(path, &format!("{FORMAT_PREFIX}{FORMAT}\n"))
+    }
+}
+
+/// Writes a small file so that it is there in full or not at all, also after a power cut.
+fn write_whole(path: &Path, text: &str) -> Result<(), OpenError> {
+    let new = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().map_err(OpenError::io("write", path))?;
+    sync_directory(path.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// Makes created, renamed and removed names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(OpenError::io("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_admits_one_at_a_time() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let held = Directory::open(path.path()).expect("a new directory");
+        let second = Directory::open(path.path());
+        assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
+        drop(held);
+        Directory::open(path.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_later_format_and_foreign_files_are_refused() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        fs::write(path.path().join("notes.txt"), "mine").expect("writable");
+        let refused = Directory::open(path.path());
+        assert!(matches!(refused, Err(OpenError::NotAStore { .. })), "{refused:?}");
+
+        let path = tempfile::tempdir().expect("a temporary directory");
+        drop(Directory::open(path.path()).expect("a new directory"));
+        fs::write(path.path().join(FORMAT_FILE), "quorum store format 2\n").expect("writable");
+        let refused = Directory::open(path.path());
+        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 2, .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn the_clean_mark_is_taken_once() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::open(path.path()).expect("a new directory");
+        assert_eq!(directory.take_clean_mark().expect("readable"), None);
+        directory.mark_clean(17).expect("writable");
+        let directory = Directory::open(path.path()).expect("free again");
+        assert_eq!(directory.take_clean_mark().expect("readable"), Some(17));
+        assert_eq!(directory.take_clean_mark().expect("readable"), None);
+    }
+}

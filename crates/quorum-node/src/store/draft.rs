@@ -1,0 +1,377 @@
+//! What one commit changes: jobs go in one after the other, a batch for the engine comes out.
+//!
+//! The draft sees the newest state, the jobs before it in the same commit included, so that merging many records of
+//! one key in one commit gives what merging them one by one would. It does no I/O but reads.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use quorum_core::{
+    Busy, Durability, Hlc, Lineage, Record, Refusal, Reply, SeqSet, Version, WriteId,
+};
+
+use super::config::StoreConfig;
+use super::engine::{Batch, PageLimit, Space, View};
+use super::error::StoreError;
+use super::lineages::Lineages;
+use super::merge::{Contender, Merged, merge};
+use super::schema::{
+    Head, LineageNumber, LogEntry, RecordKey, WriteEntry, encode_lineage, encode_seqs, encode_u64,
+    meta,
+};
+
+/// Log entries that one trimming step removes.
+const TRIM_STEP_ENTRIES: usize = 4_096;
+
+/// What the committer knows beyond the engine: the frontier of everything committed, synced or not.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
+    /// The durable bound at or above every timestamp this store must not issue again.
+    pub(crate) bound: Hlc,
+}
+
+/// A commit in the making.
+pub(crate) struct Draft<'a> {
+    held: &'a mut Held,
+    view: &'a dyn View,
+    lineages: &'a RwLock<Lineages>,
+    config: &'a StoreConfig,
+    touched: BTreeSet<LineageNumber>,
+    seen: Hlc,
+    finished: Finished,
+}
+
+/// What a draft comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    pub(crate) batch: Batch,
+    /// Whether anything in it must be synced before it is answered.
+    pub(crate) wants_sync: bool,
+    /// Records merged.
+    pub(crate) records: usize,
+    /// Dots that become covered.
+    pub(crate) covered: Vec<(LineageNumber, u64, u64)>,
+    /// Logs that become shorter.
+    pub(crate) trimmed: Vec<(LineageNumber, u64)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        held: &'a mut Held,
+        view: &'a dyn View,
+        lineages: &'a RwLock<Lineages>,
+        config: &'a StoreConfig,
+    ) -> Self {
+        let (touched, finished) = (BTreeSet::new(), Finished::default());
+        Self { held, view, lineages, config, touched, seen: Hlc::ZERO, finished }
+    }
+
+    /// Merges a record, and covers its dot and the dots it stands for unless it is refused.
+    pub(crate) fn merge(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_tombstone: bool,
+        covers: &[(Lineage, SeqSet)],
+    ) -> Result<Reply, StoreError> {
+        let Some(lineage) = self.number(&record.dot.lineage) else {
+            return Ok(Reply::Refused { reason: Refusal::Policy });
+        };
+        let held = self.held.frontier.entry(lineage).or_default();
+        let is_covered = held.contains(record.dot.seq);
+        if !is_covered && adds_interval(held, record.dot.seq, self.config.intervals_max) {
+            return Ok(Reply::Busy { reason: Busy::Gaps });
+        }
+        if let Some(reply) = self.refuse_covers(covers) {
+            return Ok(reply);
+        }
+        self.finished.wants_sync |= record.durability != Durability::Relaxed;
+        let reply = match self.outcome(record, key)? {
+            // The record of a covered dot was here, and is gone for good.
+            (Merged::Newest, _) if is_covered => {
+                return Ok(Reply::Refused { reason: Refusal::TooOld });
+            }
+            (Merged::Newest, _) => {
+                self.put(record, lineage, key, is_tombstone);
+                Reply::Stored
+            }
+            (Merged::Duplicate, _) => Reply::Stored,
+            (Merged::Superseded, Some(version)) => Reply::Superseded { version },
+            (Merged::Drift { replaces }, _) => {
+                if replaces {
+                    self.put(record, lineage, key, is_tombstone);
+                }
+                Reply::Drift
+            }
+            (Merged::Superseded, None) => unreachable!("nothing was superseded by a record"),
+        };
+        self.finished.records += 1;
+        self.seen = self.seen.max(record.hlc);
+        if !is_covered {
+            self.cover(lineage, record.dot.seq, record.dot.seq, Some(key));
+            self.remember(record, lineage, key)?;
+        }
+        self.cover_all(covers, Some(key));
+        Ok(reply)
+    }
+
+    /// Covers dots for which there is no record: those of a snapshot, which the log knows nothing about.
+    pub(crate) fn adopt(&mut self, covers: &[(Lineage, SeqSet)]) -> Reply {
+        if let Some(reply) = self.refuse_covers(covers) {
+            return reply;
+        }
+        self.finished.wants_sync = true;
+        for (lineage, seqs) in covers {
+            let lineage = self.number(lineage).expect("checked above");
+            for (first, last) in self.lacking(lineage, seqs) {
+                self.hold(lineage, first, last);
+            }
+        }
+        Reply::Stored
+    }
+
+    /// Covers dots that no member holds; the log says so to whoever asks for them.
+    pub(crate) fn cover_void(&mut self, dots: &[(Lineage, SeqSet)]) {
+        self.finished.wants_sync = true;
+        self.cover_all(dots, None);
+    }
+
+    /// Raises the clock's ceiling.
+    pub(crate) fn reserve(&mut self, ceiling: Hlc) {
+        self.finished.wants_sync = true;
+        self.held.bound = self.held.bound.max(ceiling);
+        self.finished.batch.put(Space::Meta, meta::CEILING, encode_u64(ceiling.as_u64()));
+    }
+
+    /// Removes the next log entries at or before `up_to`. Tells up to where the log is trimmed then.
+    pub(crate) fn trim(&mut self, lineage: &Lineage, up_to: u64) -> Result<u64, StoreError> {
+        let Some(lineage) = self.lineages.read().number(lineage) else { return Ok(up_to) };
+        let (from, to) = (LogEntry::key(lineage, 0), LogEntry::key(lineage, up_to));
+        let page = self.view.page(
+            Space::Log,
+            (Bound::Included(&from), Bound::Included(&to)),
+            PageLimit::new(TRIM_STEP_ENTRIES, usize::MAX),
+        )?;
+        let mut trimmed = up_to;
+        if let (TRIM_STEP_ENTRIES, Some((key, value))) = (page.len(), page.last()) {
+            trimmed = LogEntry::decode(key, value)?.1.last;
+        }
+        for (key, _) in page {
+            self.finished.batch.remove(Space::Log, key);
+        }
+        self.finished.wants_sync = true;
+        self.finished.batch.put(Space::Meta, meta::trimmed(lineage), encode_u64(trimmed));
+        self.finished.trimmed.push((lineage, trimmed));
+        Ok(trimmed)
+    }
+
+    /// Forgets a write id.
+    pub(crate) fn forget(&mut self, write_id: &WriteId) {
+        self.finished.wants_sync = true;
+        let write_id = Bytes::copy_from_slice(write_id.as_bytes());
+        self.finished.batch.remove(Space::Writes, write_id);
+    }
+
+    /// Makes a lineage the one that local writes are numbered in.
+    ///
+    /// It gets its number here: a limit on what peers bring must not stop local writes.
+    pub(crate) fn begin(&mut self, lineage: &Lineage) {
+        self.finished.wants_sync = true;
+        let incarnation = Bytes::copy_from_slice(lineage.origin.incarnation.as_bytes());
+        self.finished.batch.put(Space::Meta, meta::INCARNATION, incarnation);
+        let starts = encode_u64(lineage.epoch.start());
+        self.finished.batch.put(Space::Meta, meta::STARTS, starts);
+        if self.lineages.read().number(lineage).is_none() {
+            self.give_number(lineage);
+        }
+    }
+
+    /// Adds what follows from all jobs together.
+    pub(crate) fn finish(mut self) -> Finished {
+        for lineage in self.touched {
+            let seqs = encode_seqs(&self.held.frontier[&lineage]);
+            self.finished.batch.put(Space::Frontier, lineage.key(), seqs);
+        }
+        if self.seen > self.held.bound {
+            self.held.bound = self.seen;
+            let seen = encode_u64(self.seen.as_u64());
+            self.finished.batch.put(Space::Meta, meta::SEEN, seen);
+        }
+        self.finished
+    }
+
+    /// What merging says, with the version that is there.
+    fn outcome(
+        &self,
+        record: &Record,
+        key: &RecordKey,
+    ) -> Result<(Merged, Option<Version>), StoreError> {
+        let incoming = Contender {
+            hlc: record.hlc,
+            origin: &record.dot.lineage.origin,
+            digest: &record.digest,
+        };
+        let Some(value) = self.newest(Space::Records, key.bytes())? else {
+            return Ok((merge(None, incoming), None));
+        };
+        let head = Head::decode(&value)?;
+        let lineages = self.lineages.read();
+        let origin = &lineages.name(head.lineage)?.origin;
+        let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
+        let merged = merge(Some(current), incoming);
+        let version = (merged == Merged::Superseded)
+            .then(|| Version { hlc: head.hlc, origin: origin.clone() });
+        Ok((merged, version))
+    }
+
+    fn newest(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
+        match self.finished.batch.change(space, key) {
+            Some(change) => Ok(change.cloned()),
+            None => Ok(self.view.get(space, key)?),
+        }
+    }
+
+    fn put(
+        &mut self,
+        record: &Record,
+        lineage: LineageNumber,
+        key: &RecordKey,
+        is_tombstone: bool,
+    ) {
+        let head = Head {
+            hlc: record.hlc,
+            lineage,
+            seq: record.dot.seq,
+            write_id: record.write_id,
+            digest: record.digest,
+            durability: record.durability,
+            is_tombstone,
+        };
+        let value = head.encode(&record.payload);
+        self.finished.batch.put(Space::Records, key.bytes().clone(), value);
+    }
+
+    /// Keeps the write id with the newest version that carries it.
+    fn remember(
+        &mut self,
+        record: &Record,
+        lineage: LineageNumber,
+        key: &RecordKey,
+    ) -> Result<(), StoreError> {
+        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
+        if let Some(known) = self.newest(Space::Writes, &write_id)?
+            && WriteEntry::decode(&known)?.hlc > record.hlc
+        {
+            return Ok(());
+        }
+        let entry = WriteEntry {
+            hlc: record.hlc,
+            lineage,
+            seq: record.dot.seq,
+            digest: record.digest,
+            key: key.clone(),
+        };
+        self.finished.batch.put(Space::Writes, write_id, entry.encode());
+        Ok(())
+    }
+
+    /// The number of a lineage, given now if it has none and there is one left.
+    fn number(&mut self, lineage: &Lineage) -> Option<LineageNumber> {
+        if let Some(number) = self.lineages.read().number(lineage) {
+            return Some(number);
+        }
+        if self.lineages.read().len() >= self.config.lineages_max {
+            return None;
+        }
+        Some(self.give_number(lineage))
+    }
+
+    fn give_number(&mut self, lineage: &Lineage) -> LineageNumber {
+        let number = self.lineages.write().add(lineage.clone());
+        self.finished.batch.put(Space::Meta, meta::lineage(number), encode_lineage(lineage));
+        number
+    }
+
+    /// Why covers cannot be taken, if so.
+    fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
+        for (lineage, seqs) in covers {
+            let Some(lineage) = self.number(lineage) else {
+                return Some(Reply::Refused { reason: Refusal::Policy });
+            };
+            let held = self.held.frontier.entry(lineage).or_default();
+            if held.interval_count() + seqs.interval_count() > self.config.intervals_max {
+                let mut together = held.clone();
+                together.merge(seqs);
+                if together.interval_count() > self.config.intervals_max.max(held.interval_count())
+                {
+                    return Some(Reply::Busy { reason: Busy::Gaps });
+                }
+            }
+        }
+        None
+    }
+
+    fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], key: Option<&RecordKey>) {
+        for (lineage, seqs) in covers {
+            let Some(lineage) = self.number(lineage) else { continue };
+            for (first, last) in self.lacking(lineage, seqs) {
+                self.cover(lineage, first, last, key);
+            }
+        }
+    }
+
+    fn lacking(&mut self, lineage: LineageNumber, seqs: &SeqSet) -> Vec<(u64, u64)> {
+        let held = self.held.frontier.entry(lineage).or_default();
+        seqs.minus(held).intervals().collect()
+    }
+
+    /// Covers dots and says in the log which key they were about, so that whoever asks for one gets that key's current
+    /// record.
+    fn cover(&mut self, lineage: LineageNumber, first: u64, last: u64, key: Option<&RecordKey>) {
+        let (at, entry) = LogEntry { first, last, key: key.cloned() }.encode(lineage);
+        self.finished.batch.put(Space::Log, at, entry);
+        self.hold(lineage, first, last);
+    }
+
+    fn hold(&mut self, lineage: LineageNumber, first: u64, last: u64) {
+        let held = self.held.frontier.entry(lineage).or_default();
+        if first == last {
+            held.insert(first);
+        } else {
+            held.insert_range(first, last);
+        }
+        self.touched.insert(lineage);
+        match self.finished.covered.last_mut() {
+            Some((at, _, end)) if *at == lineage && end.checked_add(1) == Some(first) => {
+                *end = last
+            }
+            _ => self.finished.covered.push((lineage, first, last)),
+        }
+    }
+}
+
+/// Whether covering `seq` would make one interval more than allowed.
+fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
+    let touches = (seq > 1 && held.contains(seq - 1)) || held.contains(seq.saturating_add(1));
+    held.interval_count() >= intervals_max && !touches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_dot_apart_from_all_others_adds_an_interval() {
+        let held = SeqSet::from(vec![(1, 3), (7, 9)]);
+        for seq in [4, 6, 10] {
+            assert!(!adds_interval(&held, seq, 2), "{seq}");
+        }
+        for seq in [5, 11] {
+            assert!(adds_interval(&held, seq, 2), "{seq}");
+            assert!(!adds_interval(&held, seq, 3), "{seq}");
+        }
+    }
+}

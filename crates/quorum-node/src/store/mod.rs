@@ -1,0 +1,123 @@
+//! The node's store: current records, the log by dot, the frontier, and the numbers that must never be reused.
+//!
+//! A [`Store`] is a handle on one data directory. Writes enter through [`local`] and [`replica`], wait in [`intake`],
+//! and are made durable together by [`commit`]; readers see synced state only. The rules are in [`merge`],
+//! [`sequencer`] and [`draft`]; the bytes in [`schema`]; the engine behind [`engine`].
+//!
+//! Five promises shape it. The frontier covers a dot only when the record, or a newer one of its key, is synced here.
+//! Dots are unique: the epoch is synced before its first use, and a failed append ends it. Nothing is answered or
+//! shown before it is synced. A refused record leaves a gap and nothing waits behind it. Queue, gaps and log are
+//! bounded.
+
+mod commit;
+mod config;
+mod directory;
+mod draft;
+pub mod engine;
+mod error;
+mod intake;
+mod journal;
+mod lineages;
+mod local;
+mod merge;
+mod open;
+mod read;
+mod replay;
+mod replica;
+mod schema;
+mod sequencer;
+mod shared;
+mod stats;
+mod upkeep;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use quorum_core::{Clock, Lineage, Origin};
+
+pub use config::StoreConfig;
+pub use error::{OpenError, StoreError};
+pub use intake::StoreState;
+pub use local::Durable;
+pub use open::{StoreIdentity, StoreSeams};
+pub use read::{Export, ExportCursor, FoundWrite, Scan, StoredRecord};
+pub use schema::Corrupt;
+pub(crate) use schema::RecordKey;
+pub use stats::StoreStats;
+
+use shared::Shared;
+
+/// A handle on an open data directory. Clones are the same store.
+///
+/// Dropping the last handle closes the store, and waits for that; [`close`](Self::close) does so on purpose.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    thread: Arc<CommitterThread>,
+}
+
+impl Store {
+    /// The origin of the writes that are staged now.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.shared.intake.lock().sequencer.lineage().origin.clone()
+    }
+
+    /// The lineage in which writes are numbered now.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.shared.intake.lock().sequencer.lineage().clone()
+    }
+
+    /// The last number given out in the current lineage; zero before the first write.
+    #[must_use]
+    pub fn issued(&self) -> u64 {
+        self.shared.intake.lock().sequencer.issued()
+    }
+
+    /// Takes no more writes, finishes those that wait, syncs, and lets go of the directory.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, the store goes on closing.
+    pub async fn close(&self) {
+        self.shared.intake.close();
+        if let Some(thread) = self.thread.take() {
+            let joining = tokio::task::spawn_blocking(move || thread.join().is_ok());
+            let _has_panicked = joining.await;
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// The one thread of the store, stopped with the last handle.
+struct CommitterThread {
+    shared: Arc<Shared>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl CommitterThread {
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.handle.lock().take()
+    }
+}
+
+impl Drop for CommitterThread {
+    fn drop(&mut self) {
+        self.shared.intake.close();
+        if let Some(thread) = self.take() {
+            let _has_panicked = thread.join();
+        }
+    }
+}

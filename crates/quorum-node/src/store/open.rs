@@ -1,0 +1,299 @@
+//! Opening a store: check the directory before anything touches it, then begin a new epoch durably.
+//!
+//! No dot is given out and no frontier is announced before the new epoch is synced, and with it everything that was
+//! read at the start.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use quorum_core::{
+    Clock, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin, PeerId, Random,
+    SeqSet,
+};
+
+use super::commit::Committer;
+use super::config::StoreConfig;
+use super::directory::Directory;
+use super::draft::{Draft, Held};
+use super::engine::fjall::FjallEngine;
+use super::engine::{Engine, PageLimit, Space, Sync, View};
+use super::error::OpenError;
+use super::intake::Intake;
+use super::journal;
+use super::lineages::Lineages;
+use super::schema::{
+    Corrupt, FORMAT, LineageNumber, decode_lineage, decode_node, decode_seqs, decode_u64, meta,
+};
+use super::sequencer::Sequencer;
+use super::shared::{Published, Shared};
+use super::upkeep::{epoch_salt, first_lineage};
+use super::{CommitterThread, Store};
+
+/// Entries read at once.
+const PAGE: PageLimit = PageLimit::new(1_024, 4 << 20);
+
+/// Whose data it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The member.
+    pub node: PeerId,
+}
+
+/// What the store needs from the world.
+pub struct StoreSeams {
+    /// Stamps versions.
+    pub clock: Arc<dyn Clock>,
+    /// Hears of syncs.
+    pub observer: Arc<dyn Observer>,
+    /// Makes incarnations and the salt of epochs.
+    pub random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for StoreSeams {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("StoreSeams").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the data directory, or makes one if there is none.
+    ///
+    /// Blocks: reads the journals, and after an unclean stop rewrites the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is wrong with the directory and what to do.
+    pub fn open(
+        directory: &Path,
+        identity: &StoreIdentity,
+        config: StoreConfig,
+        seams: StoreSeams,
+    ) -> Result<Self, OpenError> {
+        let (directory, engine) = open_engine(directory, &config)?;
+        Self::start(Arc::new(engine), Some(directory), identity, config, seams)
+    }
+
+    /// Opens a store on an engine of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for what concerns files.
+    pub fn open_on(
+        engine: impl Engine,
+        identity: &StoreIdentity,
+        config: StoreConfig,
+        seams: StoreSeams,
+    ) -> Result<Self, OpenError> {
+        Self::start(Arc::new(engine), None, identity, config, seams)
+    }
+
+    fn start(
+        engine: Arc<dyn Engine>,
+        directory: Option<Directory>,
+        identity: &StoreIdentity,
+        config: StoreConfig,
+        seams: StoreSeams,
+    ) -> Result<Self, OpenError> {
+        let mut kept = Kept::read(engine.view().as_ref())?;
+        kept.check(identity)?;
+        let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
+        let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
+        begin(engine.as_ref(), identity, &config, &lineages, &lineage)?;
+
+        let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
+        let frontier = {
+            let lineages = lineages.read();
+            let named = kept.frontier.iter().map(|(number, seqs)| {
+                Ok::<_, Corrupt>((lineages.name(*number)?.clone(), seqs.clone()))
+            });
+            named.collect::<Result<Frontier, _>>()?
+        };
+        let published = Published { view: Some(engine.view()), frontier, trimmed: kept.trimmed };
+        let shared = Arc::new(Shared {
+            config,
+            clock: seams.clock,
+            observer: seams.observer,
+            random: seams.random,
+            intake: Intake::new(sequencer),
+            published: RwLock::new(published),
+            lineages,
+            engine: RwLock::new(Some(engine.clone())),
+            syncs: AtomicU64::new(0),
+            synced_records: AtomicU64::new(0),
+        });
+        let held = Held { frontier: kept.frontier.into_iter().collect(), bound: kept.floor };
+        let committer = Committer::new(shared.clone(), engine, directory, held);
+        let handle = std::thread::Builder::new()
+            .name("store-commit".to_owned())
+            .spawn(move || committer.run())
+            .map_err(OpenError::io("start the committing thread for", Path::new("the store")))?;
+        let thread = CommitterThread { shared: shared.clone(), handle: Mutex::new(Some(handle)) };
+        Ok(Self { shared, thread: Arc::new(thread) })
+    }
+}
+
+/// Locks the directory, checks what is in it, and opens the engine on it.
+pub(super) fn open_engine(
+    path: &Path,
+    config: &StoreConfig,
+) -> Result<(Directory, FjallEngine), OpenError> {
+    let directory = Directory::open(path)?;
+    let engine_path = directory.engine_path();
+    if !engine_path.exists() {
+        // The engine cannot resume a creation that was cut short, so it is created aside and moved when complete.
+        let aside = engine_path.with_extension("new");
+        if aside.exists() {
+            fs::remove_dir_all(&aside).map_err(OpenError::io("remove", &aside))?;
+        }
+        drop(FjallEngine::open(&aside, config)?);
+        directory.adopt_engine(&aside)?;
+    }
+    let clean = directory.take_clean_mark()?;
+    let in_journals = journal::prepare(&engine_path, clean.is_some())?;
+    let engine = FjallEngine::open(&engine_path, config)?;
+    let found = engine.last_commit();
+    if let Some(expected) = in_journals.into_iter().chain(clean).max().filter(|last| *last != found)
+    {
+        let detail = format!("the last commit was number {expected}, number {found} is there");
+        return Err(OpenError::Damaged { file: engine_path, offset: 0, detail });
+    }
+    Ok((directory, engine))
+}
+
+/// Makes the new epoch durable.
+fn begin(
+    engine: &dyn Engine,
+    identity: &StoreIdentity,
+    config: &StoreConfig,
+    lineages: &RwLock<Lineages>,
+    lineage: &Lineage,
+) -> Result<(), OpenError> {
+    let mut held = Held::default();
+    let view = engine.view();
+    let mut draft = Draft::new(&mut held, view.as_ref(), lineages, config);
+    draft.begin(lineage);
+    let mut batch = draft.finish().batch;
+    let format = Bytes::copy_from_slice(&FORMAT.to_be_bytes());
+    batch.put(Space::Meta, meta::FORMAT, format);
+    let cluster = Bytes::copy_from_slice(identity.cluster.as_bytes());
+    batch.put(Space::Meta, meta::CLUSTER, cluster);
+    let node = Bytes::copy_from_slice(identity.node.as_str().as_bytes());
+    batch.put(Space::Meta, meta::NODE, node);
+    Ok(engine.commit(batch, Sync::Data)?)
+}
+
+/// What the store kept about itself.
+#[derive(Default)]
+pub(super) struct Kept {
+    format: Option<u32>,
+    cluster: Option<ClusterId>,
+    node: Option<PeerId>,
+    incarnation: Option<Incarnation>,
+    starts: u64,
+    /// At or above every timestamp issued or seen.
+    floor: Hlc,
+    pub(super) lineages: Lineages,
+    pub(super) trimmed: BTreeMap<LineageNumber, u64>,
+    pub(super) frontier: BTreeMap<LineageNumber, SeqSet>,
+}
+
+impl Kept {
+    pub(super) fn read(view: &dyn View) -> Result<Self, OpenError> {
+        let mut kept = Self::default();
+        for_each(view, Space::Meta, |key, value| kept.read_meta(key, value))?;
+        for_each(view, Space::Frontier, |key, value| {
+            let (number, seqs) = (LineageNumber::from_key(key)?, decode_seqs(value)?);
+            kept.lineages.name(number)?;
+            kept.frontier.insert(number, seqs);
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    fn read_meta(&mut self, key: &Bytes, value: &Bytes) -> Result<(), Corrupt> {
+        let array = |what| Corrupt { what };
+        if *key == meta::FORMAT {
+            let bytes = value.as_ref().try_into().map_err(|_| array("format"))?;
+            self.format = Some(u32::from_be_bytes(bytes));
+        } else if *key == meta::CLUSTER {
+            let bytes = value.as_ref().try_into().map_err(|_| array("cluster id"))?;
+            self.cluster = Some(ClusterId::from_bytes(bytes));
+        } else if *key == meta::NODE {
+            self.node = Some(decode_node(value)?);
+        } else if *key == meta::INCARNATION {
+            let bytes = value.as_ref().try_into().map_err(|_| array("incarnation"))?;
+            self.incarnation = Some(Incarnation::from_bytes(bytes));
+        } else if *key == meta::STARTS {
+            self.starts = decode_u64(value)?;
+        } else if *key == meta::CEILING || *key == meta::SEEN {
+            self.floor = self.floor.max(Hlc::from_u64(decode_u64(value)?));
+        } else if let Some(number) = meta::lineage_number(key) {
+            // Keys come in the order of numbers, so each number is the next one.
+            if self.lineages.add(decode_lineage(value)?) != number? {
+                return Err(Corrupt { what: "list of lineages" });
+            }
+        } else if let Some(number) = meta::trimmed_number(key) {
+            self.trimmed.insert(number?, decode_u64(value)?);
+        }
+        Ok(())
+    }
+
+    fn check(&self, identity: &StoreIdentity) -> Result<(), OpenError> {
+        if let Some(found) = self.format.filter(|found| *found != FORMAT) {
+            let detail = format!("the engine holds format {found}, the directory {FORMAT}");
+            return Err(OpenError::Corrupt { detail });
+        }
+        match &self.cluster {
+            Some(found) if *found != identity.cluster => {
+                let expected = identity.cluster;
+                return Err(OpenError::OtherCluster { found: *found, expected });
+            }
+            _ => {}
+        }
+        match &self.node {
+            Some(found) if *found != identity.node => {
+                let (found, expected) = (found.clone(), identity.node.clone());
+                Err(OpenError::OtherNode { found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next start of the incarnation that is kept, or the first of a fresh one.
+    fn next_lineage(&self, node: &PeerId, random: &dyn Random) -> Lineage {
+        match self.incarnation {
+            Some(incarnation) => {
+                let epoch = Epoch::new(self.starts + 1, epoch_salt(random));
+                Lineage { origin: Origin { node: node.clone(), incarnation }, epoch }
+            }
+            None => first_lineage(node.clone(), random),
+        }
+    }
+}
+
+/// Reads a whole space, page by page.
+pub(super) fn for_each(
+    view: &dyn View,
+    space: Space,
+    mut read: impl FnMut(&Bytes, &Bytes) -> Result<(), Corrupt>,
+) -> Result<(), OpenError> {
+    let mut after: Option<Bytes> = None;
+    loop {
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = view.page(space, (from, Bound::Unbounded), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, value) in &page {
+            read(key, value)?;
+        }
+    }
+}

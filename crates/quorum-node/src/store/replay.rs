@@ -1,0 +1,211 @@
+//! The log of the store, by dot: what a peer that lacks these dots must be sent.
+//!
+//! The log says which key a dot was about, never what the record was: the key's current record stands for all dots it
+//! has overwritten. Only what the frontier covers is replayed, from a view that was published before the frontier.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorum_core::{Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor};
+
+use super::Store;
+use super::engine::{PageLimit, Space, View};
+use super::error::StoreError;
+use super::read::behind;
+use super::schema::{LineageNumber, LogEntry, RecordKey};
+
+/// Log entries read at once.
+const LOG_PAGE: PageLimit = PageLimit::new(512, 256 << 10);
+
+/// What an item costs beyond its payload, in bytes, so that a replay of tiny records ends as well.
+const ITEM_OVERHEAD_BYTES: usize = 128;
+
+/// What a further dot of an item costs, in bytes, so that a replay of one busy key ends as well.
+const DOT_BYTES: usize = 16;
+
+/// Most records of one snapshot page.
+const SNAPSHOT_RECORDS_MAX: usize = 8_192;
+
+impl LogSource for Store {
+    async fn replay(&self, lineage: &Lineage, wanted: &SeqSet, bytes_max: usize) -> Replay {
+        let (lineage, wanted) = (lineage.clone(), wanted.clone());
+        let read = move |store: &Self| store.replay_now(&lineage, &wanted, bytes_max);
+        self.reading("replay the log", read).await.unwrap_or(Replay::Items(Vec::new()))
+    }
+
+    async fn snapshot(
+        &self,
+        after: Option<SnapshotCursor>,
+        bytes_max: usize,
+    ) -> (Vec<Incoming>, Option<SnapshotCursor>) {
+        let resume = after.clone();
+        let read = move |store: &Self| store.snapshot_now(after.as_deref(), bytes_max);
+        // What cannot be read now may be readable later: the same cursor again, never a claim that this was the end.
+        let retry = || (Vec::new(), Some(resume.unwrap_or_default()));
+        self.reading("page through a snapshot", read).await.unwrap_or_else(retry)
+    }
+}
+
+impl Store {
+    /// Reads where reading may wait for the disk; an error is logged.
+    async fn reading<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<T> {
+        let outcome = if self.shared.reads_block() {
+            let store = self.clone();
+            tokio::task::spawn_blocking(move || read(&store)).await.ok()?
+        } else {
+            read(self)
+        };
+        outcome.inspect_err(|error| tracing::warn!(%error, "could not {doing}")).ok()
+    }
+
+    fn replay_now(
+        &self,
+        lineage: &Lineage,
+        wanted: &SeqSet,
+        bytes_max: usize,
+    ) -> Result<Replay, StoreError> {
+        let Some(number) = self.shared.lineages.read().number(lineage) else {
+            return Ok(Replay::Items(Vec::new()));
+        };
+        let (available, trimmed, view) = {
+            let published = self.shared.published.read();
+            let held = published.frontier.of(lineage).cloned().unwrap_or_default();
+            let trimmed = published.trimmed.get(&number).copied().unwrap_or(0);
+            // What is wanted and held: what is wanted without what is wanted and not held.
+            let available = wanted.minus(&wanted.minus(&held));
+            (available, trimmed, published.view.clone().ok_or(StoreError::Closed)?)
+        };
+        let Some((first, _)) = available.intervals().next() else {
+            return Ok(Replay::Items(Vec::new()));
+        };
+        if first <= trimmed {
+            return Ok(Replay::Trimmed);
+        }
+        let mut gathering = Gathering::new(self, lineage, view.as_ref(), bytes_max);
+        for (first, last) in available.intervals() {
+            let mut next = first;
+            while next <= last && !gathering.is_full() {
+                let Some(reached) = gathering.read(number, next, last)? else {
+                    // The log does not know this dot. What was gathered before it is of use all the same.
+                    return Ok(gathering.finish().map_or(Replay::Trimmed, Replay::Items));
+                };
+                match reached.checked_add(1) {
+                    Some(following) => next = following,
+                    None => break,
+                }
+            }
+        }
+        Ok(Replay::Items(gathering.finish().unwrap_or_default()))
+    }
+
+    fn snapshot_now(
+        &self,
+        after: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<(Vec<Incoming>, Option<SnapshotCursor>), StoreError> {
+        let limit = PageLimit::new(SNAPSHOT_RECORDS_MAX, bytes_max);
+        let page = self.shared.view()?.page(Space::Records, behind(after), limit)?;
+        let cursor = page.last().map(|(key, _)| key.to_vec());
+        let incoming = |(_, value): (Bytes, Bytes)| {
+            let record = Some(self.record_of(&value)?);
+            Ok(Incoming { record, covers: Vec::new(), trace: None })
+        };
+        let items = page.into_iter().map(incoming).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok((items, cursor))
+    }
+}
+
+/// Dots gathered by the key they were about.
+struct Gathering<'a> {
+    store: &'a Store,
+    lineage: &'a Lineage,
+    view: &'a dyn View,
+    bytes_left: usize,
+    /// In order of each key's first dot.
+    items: Vec<(Option<Arc<Record>>, SeqSet)>,
+    /// Where in `items` a key is; dots about nothing share one place.
+    places: HashMap<Option<RecordKey>, usize>,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(store: &'a Store, lineage: &'a Lineage, view: &'a dyn View, bytes_max: usize) -> Self {
+        let (items, places) = (Vec::new(), HashMap::new());
+        Self { store, lineage, view, bytes_left: bytes_max.max(1), items, places }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes_left == 0
+    }
+
+    /// Reads entries from `first` on, not beyond `last`. Tells which dot was reached, or `None` if the log does not
+    /// know the first one.
+    fn read(
+        &mut self,
+        number: LineageNumber,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        // An entry stands under its last dot: the one that covers `last` may lie behind it.
+        let from = LogEntry::key(number, first);
+        let to = LogEntry::key(number, u64::MAX);
+        let entries = usize::try_from(last - first).unwrap_or(usize::MAX).saturating_add(1);
+        let limit = PageLimit::new(entries.min(LOG_PAGE.entries), LOG_PAGE.bytes);
+        let range = (Bound::Included(from.as_ref()), Bound::Included(to.as_ref()));
+        let mut reached = None;
+        for (key, value) in self.view.page(Space::Log, range, limit)? {
+            let (_, entry) = LogEntry::decode(&key, &value)?;
+            let next = reached.map_or(first, |reached: u64| reached.saturating_add(1));
+            if entry.first > next || next > last || self.is_full() {
+                break;
+            }
+            let end = entry.last.min(last);
+            self.add(entry.key, next, end)?;
+            reached = Some(end);
+        }
+        Ok(reached)
+    }
+
+    fn add(&mut self, key: Option<RecordKey>, first: u64, last: u64) -> Result<(), StoreError> {
+        let place = match self.places.get(&key) {
+            Some(place) => {
+                self.bytes_left = self.bytes_left.saturating_sub(DOT_BYTES);
+                *place
+            }
+            None => {
+                let record = match &key {
+                    Some(key) => self.store.record_at(self.view, key)?,
+                    None => None,
+                };
+                let payload = record.as_ref().map_or(0, |record| record.payload.len());
+                self.bytes_left = self.bytes_left.saturating_sub(payload + ITEM_OVERHEAD_BYTES);
+                self.items.push((record, SeqSet::new()));
+                self.places.insert(key, self.items.len() - 1);
+                self.items.len() - 1
+            }
+        };
+        self.items[place].1.insert_range(first, last);
+        Ok(())
+    }
+
+    /// The items, if there are any.
+    fn finish(self) -> Option<Vec<Incoming>> {
+        let lineage = self.lineage;
+        let incoming = |(record, mut dots): (Option<Arc<Record>>, SeqSet)| {
+            // A record's own dot goes without saying.
+            if let Some(dot) = record.as_ref().map(|record| &record.dot)
+                && dot.lineage == *lineage
+            {
+                dots.remove(dot.seq);
+            }
+            let covers = if dots.is_empty() { Vec::new() } else { vec![(lineage.clone(), dots)] };
+            Incoming { record, covers, trace: None }
+        };
+        (!self.items.is_empty()).then(|| self.items.into_iter().map(incoming).collect())
+    }
+}

@@ -1,0 +1,59 @@
+//! The store as peers' records reach it: checked batches are queued, merged and answered together.
+
+use quorum_core::{Applied, Busy, Frontier, Reply};
+use tokio::sync::oneshot;
+
+use super::Store;
+use super::error::StoreError;
+use super::intake::{Job, StoreState};
+use crate::receive::Admitted;
+
+impl Store {
+    /// Merges a batch that was checked.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, the batch may be applied or not.
+    pub(crate) async fn merge(&self, items: Vec<Admitted>) -> Applied {
+        let len = items.len();
+        match self.enqueue(items) {
+            Ok(applied) => applied.await.unwrap_or_else(|_| busy(len, Busy::Disk)),
+            Err(StoreError::Overloaded) => busy(len, Busy::Overload),
+            Err(_) => busy(len, Busy::Disk),
+        }
+    }
+
+    fn enqueue(&self, items: Vec<Admitted>) -> Result<oneshot::Receiver<Applied>, StoreError> {
+        let shared = &self.shared;
+        let mut intake = shared.intake.lock();
+        intake.check_running()?;
+        let bytes = items.iter().map(Admitted::bytes).sum();
+        intake.check_room(&shared.config, items.len(), bytes)?;
+        // Under the lock that orders the queue: a local write queued behind this batch gets a version above it.
+        for item in &items {
+            if let Admitted::Record { record, .. } = item {
+                intake.sequencer.observe(record.hlc);
+            }
+        }
+        let (done, applied) = oneshot::channel();
+        shared.intake.push(&mut intake, Job::Merge { items, done });
+        Ok(applied)
+    }
+
+    /// What is durably held here, of every lineage. Covers synced state only.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        self.shared.published.read().frontier.clone()
+    }
+
+    /// Whether the store takes writes, and why not.
+    #[must_use]
+    pub fn state(&self) -> StoreState {
+        self.shared.intake.lock().state.clone()
+    }
+}
+
+/// Nothing of the batch was taken, all of it may come again.
+fn busy(items: usize, reason: Busy) -> Applied {
+    Applied { replies: vec![Reply::Busy { reason }; items], synced: true }
+}

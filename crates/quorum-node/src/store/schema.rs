@@ -1,0 +1,433 @@
+//! The bytes of format 1: how keys and values of every space are written and read.
+//!
+//! Integers are big-endian, so that keys order as the numbers do. Every reader treats its input as damaged until it
+//! has seen otherwise.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorum_core::{
+    Digest, Dot, Durability, Epoch, Hlc, Incarnation, Lineage, Origin, PeerId, Record, SeqSet,
+    WriteId,
+};
+
+use crate::record::{ContentRef, Key, Namespace};
+
+/// The format this program writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Bytes of the store that do not read as what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {what}")]
+pub struct Corrupt {
+    /// What was being read.
+    pub what: &'static str,
+}
+
+/// The short name of a lineage inside one store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LineageNumber(pub(crate) u32);
+
+impl LineageNumber {
+    pub(crate) fn key(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_be_bytes())
+    }
+
+    pub(crate) fn from_key(key: &[u8]) -> Result<Self, Corrupt> {
+        let bytes = key.try_into().map_err(|_| Corrupt { what: "lineage number" })?;
+        Ok(Self(u32::from_be_bytes(bytes)))
+    }
+}
+
+/// A key of the records: namespace, a zero byte, key.
+///
+/// No namespace contains a zero byte, so records order by namespace and then by key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RecordKey(Bytes);
+
+impl RecordKey {
+    pub(crate) fn new(namespace: &Namespace, key: &Key) -> Self {
+        Self::from_parts(namespace.as_str(), key.as_bytes())
+    }
+
+    pub(crate) fn of(content: &ContentRef<'_>) -> Self {
+        Self::from_parts(content.namespace, content.key)
+    }
+
+    pub(crate) fn from_parts(namespace: &str, key: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(namespace.len() + 1 + key.len());
+        bytes.put_slice(namespace.as_bytes());
+        bytes.put_u8(0);
+        bytes.put_slice(key);
+        Self(bytes.freeze())
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    pub(crate) fn split(&self) -> Result<(Namespace, Key), Corrupt> {
+        let corrupt = Corrupt { what: "record key" };
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(corrupt)?;
+        let namespace = std::str::from_utf8(&self.0[..end]).map_err(|_| corrupt)?;
+        let namespace = Namespace::new(namespace).map_err(|_| corrupt)?;
+        let key = Key::new(self.0.slice(end + 1..)).map_err(|_| corrupt)?;
+        Ok((namespace, key))
+    }
+}
+
+/// What a stored record is, apart from its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) hlc: Hlc,
+    pub(crate) lineage: LineageNumber,
+    pub(crate) seq: u64,
+    pub(crate) write_id: WriteId,
+    pub(crate) digest: Digest,
+    pub(crate) durability: Durability,
+    pub(crate) is_tombstone: bool,
+}
+
+impl Head {
+    const LEN: usize = 2 + 8 + 4 + 8 + 16 + 32;
+    const VERSION: u8 = 1;
+    const FLAG_RELAXED: u8 = 1;
+    const FLAG_TOMBSTONE: u8 = 2;
+
+    /// The value of a record: this head, then its payload.
+    pub(crate) fn encode(&self, payload: &[u8]) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(Self::LEN + payload.len());
+        bytes.put_u8(Self::VERSION);
+        let relaxed = if self.durability == Durability::Relaxed { Self::FLAG_RELAXED } else { 0 };
+        let tombstone = if self.is_tombstone { Self::FLAG_TOMBSTONE } else { 0 };
+        bytes.put_u8(relaxed | tombstone);
+        bytes.put_u64(self.hlc.as_u64());
+        bytes.put_u32(self.lineage.0);
+        bytes.put_u64(self.seq);
+        bytes.put_slice(self.write_id.as_bytes());
+        bytes.put_slice(self.digest.as_bytes());
+        bytes.put_slice(payload);
+        bytes.freeze()
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Corrupt> {
+        let corrupt = Corrupt { what: "record head" };
+        let mut rest = Reader(value, corrupt);
+        let [version, flags] = rest.array()?;
+        let is_known =
+            version == Self::VERSION && flags & !(Self::FLAG_RELAXED | Self::FLAG_TOMBSTONE) == 0;
+        if !is_known {
+            return Err(corrupt);
+        }
+        let is_relaxed = flags & Self::FLAG_RELAXED != 0;
+        Ok(Self {
+            hlc: Hlc::from_u64(rest.u64()?),
+            lineage: LineageNumber(rest.u32()?),
+            seq: rest.u64()?,
+            write_id: WriteId::from_bytes(rest.array()?),
+            digest: Digest::from_bytes(rest.array()?),
+            durability: if is_relaxed { Durability::Relaxed } else { Durability::Fsync },
+            is_tombstone: flags & Self::FLAG_TOMBSTONE != 0,
+        })
+    }
+
+    /// The record, with a payload that shares the memory of the stored value.
+    pub(crate) fn into_record(self, lineage: Lineage, value: &Bytes) -> Record {
+        Record {
+            write_id: self.write_id,
+            dot: Dot { lineage, seq: self.seq },
+            hlc: self.hlc,
+            digest: self.digest,
+            durability: self.durability,
+            payload: value.slice(Self::LEN..),
+        }
+    }
+}
+
+/// An entry of the log: which key the dots `first..=last` were about, or that they were about nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogEntry {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// `None` if no member holds a record of these dots.
+    pub(crate) key: Option<RecordKey>,
+}
+
+impl LogEntry {
+    const ONE_DOT: u8 = 0;
+    const RANGE: u8 = 1;
+    const VOID_RANGE: u8 = 2;
+
+    /// Entries order by their last dot, so that the one which covers a dot is the first at or after it.
+    pub(crate) fn key(lineage: LineageNumber, last: u64) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(12);
+        bytes.put_u32(lineage.0);
+        bytes.put_u64(last);
+        bytes.freeze()
+    }
+
+    pub(crate) fn encode(&self, lineage: LineageNumber) -> (Bytes, Bytes) {
+        let about = self.key.as_ref().map_or(&[][..], |key| key.bytes().as_ref());
+        let mut value = BytesMut::with_capacity(9 + about.len());
+        if self.first == self.last && self.key.is_some() {
+            value.put_u8(Self::ONE_DOT);
+        } else {
+            value.put_u8(if self.key.is_some() { Self::RANGE } else { Self::VOID_RANGE });
+            value.put_u64(self.first);
+        }
+        value.put_slice(about);
+        (Self::key(lineage, self.last), value.freeze())
+    }
+
+    pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<(LineageNumber, Self), Corrupt> {
+        let corrupt = Corrupt { what: "log entry" };
+        let mut dot = Reader(key, corrupt);
+        let (lineage, last) = (LineageNumber(dot.u32()?), dot.u64()?);
+        let mut rest = Reader(value, corrupt);
+        let [kind] = rest.array()?;
+        let first = if kind == Self::ONE_DOT { last } else { rest.u64()? };
+        let about = value.slice(value.len() - rest.0.len()..);
+        let key = match kind {
+            Self::ONE_DOT | Self::RANGE if !about.is_empty() => Some(RecordKey::from_bytes(about)),
+            Self::VOID_RANGE if about.is_empty() => None,
+            _ => return Err(corrupt),
+        };
+        if first == 0 || first > last || !dot.0.is_empty() {
+            return Err(corrupt);
+        }
+        Ok((lineage, Self { first, last, key }))
+    }
+}
+
+/// What became of a write that had a write id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WriteEntry {
+    pub(crate) hlc: Hlc,
+    pub(crate) lineage: LineageNumber,
+    pub(crate) seq: u64,
+    pub(crate) digest: Digest,
+    pub(crate) key: RecordKey,
+}
+
+impl WriteEntry {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(8 + 4 + 8 + 32 + self.key.bytes().len());
+        bytes.put_u64(self.hlc.as_u64());
+        bytes.put_u32(self.lineage.0);
+        bytes.put_u64(self.seq);
+        bytes.put_slice(self.digest.as_bytes());
+        bytes.put_slice(self.key.bytes());
+        bytes.freeze()
+    }
+
+    pub(crate) fn decode(value: &Bytes) -> Result<Self, Corrupt> {
+        let mut rest = Reader(value, Corrupt { what: "write id entry" });
+        Ok(Self {
+            hlc: Hlc::from_u64(rest.u64()?),
+            lineage: LineageNumber(rest.u32()?),
+            seq: rest.u64()?,
+            digest: Digest::from_bytes(rest.array()?),
+            key: RecordKey::from_bytes(value.slice(value.len() - rest.0.len()..)),
+        })
+    }
+}
+
+/// The value of a lineage's frontier: its intervals, in order.
+pub(crate) fn encode_seqs(seqs: &SeqSet) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(16 * seqs.interval_count());
+    for (first, last) in seqs.intervals() {
+        bytes.put_u64(first);
+        bytes.put_u64(last);
+    }
+    bytes.freeze()
+}
+
+pub(crate) fn decode_seqs(value: &[u8]) -> Result<SeqSet, Corrupt> {
+    let corrupt = Corrupt { what: "frontier" };
+    let mut rest = Reader(value, corrupt);
+    let mut seqs = SeqSet::new();
+    while !rest.0.is_empty() {
+        let (first, last) = (rest.u64()?, rest.u64()?);
+        if first == 0 || first > last || first <= seqs.last() {
+            return Err(corrupt);
+        }
+        seqs.insert_range(first, last);
+    }
+    Ok(seqs)
+}
+
+pub(crate) fn encode_lineage(lineage: &Lineage) -> Bytes {
+    let node = lineage.origin.node.as_str();
+    let mut bytes = BytesMut::with_capacity(16 + node.len());
+    bytes.put_slice(lineage.origin.incarnation.as_bytes());
+    bytes.put_u64(lineage.epoch.as_u64());
+    bytes.put_slice(node.as_bytes());
+    bytes.freeze()
+}
+
+pub(crate) fn decode_lineage(value: &[u8]) -> Result<Lineage, Corrupt> {
+    let corrupt = Corrupt { what: "lineage" };
+    let mut rest = Reader(value, corrupt);
+    let incarnation = Incarnation::from_bytes(rest.array()?);
+    let epoch = Epoch::from_u64(rest.u64()?);
+    let node = decode_node(rest.0).map_err(|_| corrupt)?;
+    Ok(Lineage { origin: Origin { node, incarnation }, epoch })
+}
+
+pub(crate) fn decode_node(value: &[u8]) -> Result<PeerId, Corrupt> {
+    let corrupt = Corrupt { what: "node name" };
+    PeerId::new(std::str::from_utf8(value).map_err(|_| corrupt)?).map_err(|_| corrupt)
+}
+
+/// The keys of [`Space::Meta`](super::engine::Space::Meta).
+pub(crate) mod meta {
+    use bytes::{BufMut, Bytes, BytesMut};
+
+    use super::{Corrupt, LineageNumber};
+
+    /// The format of everything else.
+    pub(crate) const FORMAT: Bytes = Bytes::from_static(b"format");
+    /// The cluster whose data this is.
+    pub(crate) const CLUSTER: Bytes = Bytes::from_static(b"cluster");
+    /// The member whose data this is.
+    pub(crate) const NODE: Bytes = Bytes::from_static(b"node");
+    /// The current incarnation.
+    pub(crate) const INCARNATION: Bytes = Bytes::from_static(b"incarnation");
+    /// How often the current incarnation has been started.
+    pub(crate) const STARTS: Bytes = Bytes::from_static(b"starts");
+    /// The bound below which timestamps may have been issued.
+    pub(crate) const CEILING: Bytes = Bytes::from_static(b"ceiling");
+    /// The largest timestamp seen above that bound.
+    pub(crate) const SEEN: Bytes = Bytes::from_static(b"seen");
+
+    const LINEAGE: &[u8] = b"lineage/";
+    const TRIMMED: &[u8] = b"trimmed/";
+
+    /// The name of a lineage, by its number.
+    pub(crate) fn lineage(number: LineageNumber) -> Bytes {
+        numbered(LINEAGE, number)
+    }
+
+    /// Up to where the log of a lineage is trimmed.
+    pub(crate) fn trimmed(number: LineageNumber) -> Bytes {
+        numbered(TRIMMED, number)
+    }
+
+    /// The number of a lineage's name, if the key is one.
+    pub(crate) fn lineage_number(key: &[u8]) -> Option<Result<LineageNumber, Corrupt>> {
+        key.strip_prefix(LINEAGE).map(LineageNumber::from_key)
+    }
+
+    /// The number of a trimmed lineage, if the key is one.
+    pub(crate) fn trimmed_number(key: &[u8]) -> Option<Result<LineageNumber, Corrupt>> {
+        key.strip_prefix(TRIMMED).map(LineageNumber::from_key)
+    }
+
+    fn numbered(prefix: &[u8], number: LineageNumber) -> Bytes {
+        let mut key = BytesMut::with_capacity(prefix.len() + 4);
+        key.put_slice(prefix);
+        key.put_u32(number.0);
+        key.freeze()
+    }
+}
+
+/// A number as a value of [`Space::Meta`](super::engine::Space::Meta).
+pub(crate) fn encode_u64(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+pub(crate) fn decode_u64(value: &[u8]) -> Result<u64, Corrupt> {
+    value.try_into().map(u64::from_be_bytes).map_err(|_| Corrupt { what: "number" })
+}
+
+/// Takes fixed-size fields off the front of bytes.
+struct Reader<'a>(&'a [u8], Corrupt);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(self.1)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn u32(&mut self) -> Result<u32, Corrupt> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Corrupt> {
+        self.array().map(u64::from_be_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head() -> Head {
+        Head {
+            hlc: Hlc::from_u64(0x0102_0304_0506_0708),
+            lineage: LineageNumber(9),
+            seq: 10,
+            write_id: WriteId::from_bytes([11; 16]),
+            digest: Digest::from_bytes([12; 32]),
+            durability: Durability::Relaxed,
+            is_tombstone: true,
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_and_shares_the_memory_of_its_value() {
+        let value = head().encode(b"payload");
+        assert_eq!(Head::decode(&value), Ok(head()));
+        let origin = Origin {
+            node: PeerId::new("n1").expect("a valid name"),
+            incarnation: Incarnation::from_bytes([1; 8]),
+        };
+        let lineage = Lineage { origin, epoch: Epoch::new(1, 2) };
+        let record = head().into_record(lineage, &value);
+        assert_eq!(record.payload.as_ref(), b"payload");
+        assert!(value.as_ptr_range().contains(&record.payload.as_ptr()));
+    }
+
+    #[test]
+    fn records_order_by_namespace_and_then_by_key() {
+        let key = |namespace: &str, key: &[u8]| RecordKey::from_parts(namespace, key);
+        assert!(key("a", b"\xff") < key("a.b", b"\x01"));
+        assert!(key("a", b"k") < key("a", b"k\x00"));
+        let (namespace, name) = key("ns", b"k\x00\xff").split().expect("a valid key");
+        assert_eq!((namespace.as_str(), name.as_bytes()), ("ns", &b"k\x00\xff"[..]));
+    }
+
+    #[test]
+    fn log_entries_read_back_and_order_by_their_last_dot() {
+        let about = Some(RecordKey::from_parts("ns", b"k"));
+        for entry in [
+            LogEntry { first: 7, last: 7, key: about.clone() },
+            LogEntry { first: 2, last: 7, key: about },
+            LogEntry { first: 7, last: 7, key: None },
+        ] {
+            let (key, value) = entry.encode(LineageNumber(3));
+            assert_eq!(LogEntry::decode(&key, &value), Ok((LineageNumber(3), entry)));
+        }
+        assert!(LogEntry::key(LineageNumber(1), u64::MAX) < LogEntry::key(LineageNumber(2), 1));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_values_are_refused_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..90)) {
+            let bytes = Bytes::from(bytes);
+            let _ = Head::decode(&bytes);
+            let _ = LogEntry::decode(&bytes, &bytes);
+            let _ = LogEntry::decode(&[0; 12], &bytes);
+            let _ = WriteEntry::decode(&bytes);
+            let _ = decode_lineage(&bytes);
+            let _ = RecordKey::from_bytes(bytes.clone()).split();
+            if let Ok(seqs) = decode_seqs(&bytes) {
+                prop_assert_eq!(decode_seqs(&encode_seqs(&seqs)), Ok(seqs));
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the handles of a store and its committing thread share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use quorum_core::{Clock, Frontier, Observer, Random};
+
+use super::commit::Stopped;
+use super::config::StoreConfig;
+use super::engine::{Engine, Sizes, View};
+use super::error::StoreError;
+use super::intake::Intake;
+use super::lineages::Lineages;
+use super::schema::LineageNumber;
+
+/// The synced state, as readers see it.
+pub(crate) struct Published {
+    /// `None` once the store is closed.
+    pub(crate) view: Option<Arc<dyn View>>,
+    pub(crate) frontier: Frontier,
+    /// Up to where logs are trimmed.
+    pub(crate) trimmed: BTreeMap<LineageNumber, u64>,
+}
+
+/// Shared state. Nobody waits for one lock with another in hand, but for reads under the lock of the intake and for
+/// `publish`, which only the committer does.
+pub(crate) struct Shared {
+    pub(crate) config: StoreConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) intake: Intake,
+    pub(crate) published: RwLock<Published>,
+    pub(crate) lineages: RwLock<Lineages>,
+    /// `None` once the store is closed.
+    pub(crate) engine: RwLock<Option<Arc<dyn Engine>>>,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) synced_records: AtomicU64,
+}
+
+impl Shared {
+    /// The synced state.
+    pub(crate) fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        self.published.read().view.clone().ok_or(StoreError::Closed)
+    }
+
+    /// Makes a synced state, and the dots it adds, visible at once.
+    pub(crate) fn publish(&self, view: Arc<dyn View>, covered: &[(LineageNumber, u64, u64)]) {
+        let lineages = self.lineages.read();
+        let mut published = self.published.write();
+        published.view = Some(view);
+        for (number, first, last) in covered {
+            let lineage = lineages.name(*number).expect("the committer gave this number");
+            published.frontier.insert_range(lineage, *first, *last);
+        }
+    }
+
+    pub(crate) fn publish_trimmed(&self, trimmed: &[(LineageNumber, u64)]) {
+        if !trimmed.is_empty() {
+            self.published.write().trimmed.extend(trimmed.iter().copied());
+        }
+    }
+
+    /// The store is closed: readers find nothing any more.
+    pub(crate) fn withdraw(&self) {
+        self.published.write().view = None;
+        *self.engine.write() = None;
+    }
+
+    /// Whether a read may wait for a disk.
+    pub(crate) fn reads_block(&self) -> bool {
+        self.engine.read().as_ref().is_some_and(|engine| engine.reads_block())
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.engine.read().as_ref().map(|engine| engine.sizes()).unwrap_or_default()
+    }
+
+    pub(crate) fn count_sync(&self, records: usize) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced_records.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// The disk failed. What it holds is unknown until it is read anew, so nothing more is taken or acknowledged.
+    pub(crate) fn fail(&self, error: &StoreError) -> Stopped {
+        let reason: Arc<str> = match error {
+            StoreError::Failed { reason } => reason.clone(),
+            other => other.to_string().into(),
+        };
+        tracing::error!(%reason, "the store has failed and takes no more writes until a restart");
+        self.intake.fail(reason);
+        Stopped
+    }
+}

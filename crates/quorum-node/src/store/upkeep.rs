@@ -1,0 +1,132 @@
+//! What the node asks of its store now and then: shorten the log, forget old write ids, settle void dots, begin a new
+//! incarnation. Each takes bounded steps through the committer, between which writes go on.
+
+use bytes::Bytes;
+use quorum_core::{Epoch, Frontier, Incarnation, Lineage, Origin, PeerId, Random, SeqSet, WriteId};
+use tokio::sync::oneshot;
+
+use super::Store;
+use super::engine::{PageLimit, Space};
+use super::error::StoreError;
+use super::intake::{Done, Job};
+use super::read::behind;
+use super::schema::{Corrupt, WriteEntry};
+
+/// Write ids looked at in one step.
+const WRITES_PAGE: PageLimit = PageLimit::new(4_096, 1 << 20);
+
+impl Store {
+    /// Shortens the log of every lineage up to what `floor` covers without a gap, as far as it is held here. Records
+    /// and tombstones stay.
+    ///
+    /// # Errors
+    ///
+    /// As for a write. What was trimmed before the error stays trimmed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, a part is trimmed.
+    pub async fn trim(&self, floor: &Frontier) -> Result<(), StoreError> {
+        for (lineage, up_to) in self.trimmable(floor) {
+            let job = |done| Job::Trim { lineage: lineage.clone(), up_to, done };
+            while self.ask(job).await? < up_to {}
+        }
+        Ok(())
+    }
+
+    fn trimmable(&self, floor: &Frontier) -> Vec<(Lineage, u64)> {
+        let published = self.shared.published.read();
+        let lineages = self.shared.lineages.read();
+        let trimmable = |(lineage, seqs): (&Lineage, &SeqSet)| {
+            let held = published.frontier.of(lineage)?.contiguous();
+            let trimmed = published.trimmed.get(&lineages.number(lineage)?).copied().unwrap_or(0);
+            let up_to = seqs.contiguous().min(held);
+            (up_to > trimmed).then(|| (lineage.clone(), up_to))
+        };
+        floor.iter().filter_map(trimmable).collect()
+    }
+
+    /// Forgets the write ids whose writes are older than the configured horizon. Tells how many.
+    ///
+    /// # Errors
+    ///
+    /// As for a write, or [`StoreError::Unreadable`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, a part is forgotten.
+    pub async fn forget_old_writes(&self) -> Result<usize, StoreError> {
+        let oldest = self.oldest_write_millis();
+        let (mut after, mut forgotten): (Option<Bytes>, usize) = (None, 0);
+        loop {
+            let page =
+                self.shared.view()?.page(Space::Writes, behind(after.as_deref()), WRITES_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(forgotten) };
+            after = Some(last.clone());
+            let mut write_ids = Vec::new();
+            for (write_id, entry) in page {
+                if WriteEntry::decode(&entry)?.hlc.millis() < oldest {
+                    let bytes = write_id.as_ref().try_into();
+                    let bytes = bytes.map_err(|_| Corrupt { what: "write id" })?;
+                    write_ids.push(WriteId::from_bytes(bytes));
+                }
+            }
+            if !write_ids.is_empty() {
+                forgotten += write_ids.len();
+                self.ask(|done| Job::Forget { write_ids, done }).await?;
+            }
+            // Paging through a long list must not starve the tasks beside it.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Covers dots that no member holds and none ever will, durably.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, the dots may be covered or not.
+    pub async fn cover(&self, dots: Vec<(Lineage, SeqSet)>) -> Result<(), StoreError> {
+        self.ask(|done| Job::Cover { dots, done }).await
+    }
+
+    /// Begins a new incarnation: because peers remember more of this one than the disk does. Writes staged after it
+    /// returns are numbered in the new lineage.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, the new incarnation may have begun or not.
+    pub async fn reincarnate(&self) -> Result<Lineage, StoreError> {
+        let node = self.origin().node;
+        let lineage = first_lineage(node, self.shared.random.as_ref());
+        let job = |done| Job::Reincarnate { lineage: lineage.clone(), done };
+        self.ask(job).await?;
+        Ok(lineage)
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.shared.intake.submit(job(done))?;
+        answer.await.map_err(|_| self.shared.intake.stopped())
+    }
+}
+
+/// The lineage of the first start of a fresh incarnation.
+pub(super) fn first_lineage(node: PeerId, random: &dyn Random) -> Lineage {
+    let incarnation = Incarnation::from_bytes(random.next_u64().to_be_bytes());
+    let origin = Origin { node, incarnation };
+    Lineage { origin, epoch: Epoch::new(1, epoch_salt(random)) }
+}
+
+/// What tells two starts of one copied disk apart.
+pub(super) fn epoch_salt(random: &dyn Random) -> u16 {
+    let [low, high, ..] = random.next_u64().to_be_bytes();
+    u16::from_be_bytes([low, high])
+}
