@@ -1,0 +1,4 @@
+//! Real endpoints over real QUIC on loopback, a file per promise.
+
+mod replication;
+mod support;
