@@ -171,6 +171,7 @@ impl Endpoint {
     /// What is not answered by then is in the log, and is sent again after the next start.
     pub async fn shutdown(&self, grace: Duration) {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
+        const GOODBYES: Duration = Duration::from_millis(100);
         let clock = &self.seams.clock;
         let drained = async {
             while !self.peers.iter().all(|peer| peer.is_drained()) {
@@ -186,7 +187,8 @@ impl Endpoint {
         self.tasks.close();
         self.tasks.wait().await;
         self.quic.close(close::GOODBYE, b"shutdown");
-        let _given_up = within(&**clock, grace, self.quic.wait_idle()).await;
+        // Long enough for the goodbyes to leave; connections to dead peers would linger for seconds.
+        let _given_up = within(&**clock, grace.min(GOODBYES), self.quic.wait_idle()).await;
     }
 }
 
