@@ -11,11 +11,13 @@ use clap::{Parser, Subcommand};
 
 pub mod completions;
 pub mod config;
+pub mod demo;
 pub mod exit;
 pub mod init;
 pub mod man;
 pub mod output;
 pub mod pki;
+pub mod serve;
 pub mod settings;
 
 pub use exit::Exit;
@@ -39,8 +41,12 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
+    /// Show in a few seconds what quorum writes do when nodes fail
+    Demo(demo::DemoArguments),
     /// Write configuration and certificates for a local cluster or for one node
     Init(init::InitArguments),
+    /// Run a node until it is asked to stop
+    Serve(serve::ServeArguments),
     /// Make, show and renew certificates
     Pki(pki::PkiArguments),
     /// Check or show a node's configuration
@@ -81,7 +87,9 @@ pub fn run(cli: Cli, output: &mut Output) -> Exit {
 
 fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
     match command {
+        Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Init(arguments) => init::run(&arguments, output),
+        Command::Serve(arguments) => serve::run(&arguments, output),
         Command::Pki(arguments) => pki::run(&arguments, output),
         Command::Config(arguments) => config::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),

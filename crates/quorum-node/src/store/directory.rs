@@ -3,6 +3,7 @@
 //! ```text
 //! LOCK     held by the process that has the store open
 //! FORMAT   the format of everything beside it
+//! NEW      there only until the first start is synced: the engine may be half made, and nothing in it counts
 //! CLEAN    there only between a close and the next start: the number of the last commit
 //! engine/  the engine's own files
 //! ```
@@ -16,6 +17,7 @@ use super::schema::FORMAT;
 
 const LOCK_FILE: &str = "LOCK";
 const FORMAT_FILE: &str = "FORMAT";
+const NEW_FILE: &str = "NEW";
 const CLEAN_FILE: &str = "CLEAN";
 const ENGINE_DIRECTORY: &str = "engine";
 const FORMAT_PREFIX: &str = "quorum store format ";
@@ -58,11 +60,28 @@ impl Directory {
         self.path.join(ENGINE_DIRECTORY)
     }
 
-    /// Puts a complete engine directory in its place, at once.
-    pub(crate) fn adopt_engine(&self, from: &Path) -> Result<(), OpenError> {
-        let to = self.engine_path();
-        fs::rename(from, &to).map_err(OpenError::io("create", &to))?;
-        sync_directory(&self.path)
+    /// Whether there is nothing yet that was ever acknowledged. Clears away what a start that was cut short left: the
+    /// engine cannot resume its own creation.
+    pub(crate) fn begin_if_new(&self) -> Result<bool, OpenError> {
+        let (engine, new) = (self.engine_path(), self.path.join(NEW_FILE));
+        if engine.exists() && !new.exists() {
+            return Ok(false);
+        }
+        write_whole(&new, "the first start is not synced yet\n")?;
+        if engine.exists() {
+            fs::remove_dir_all(&engine).map_err(OpenError::io("remove", &engine))?;
+        }
+        Ok(true)
+    }
+
+    /// The first start is synced: from now on everything counts.
+    pub(crate) fn begun(&self) -> Result<(), OpenError> {
+        let new = self.path.join(NEW_FILE);
+        match fs::remove_file(&new) {
+            Ok(()) => sync_directory(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(OpenError::io("remove", &new)(error)),
+        }
     }
 
     /// Whether the store was closed since it was last open, and after which commit. From here on it is not.

@@ -65,18 +65,6 @@ pub(crate) fn prepare(engine: &Path, was_closed: bool) -> Result<Option<u64>, Op
     Ok(last.map(|commit| commit.number))
 }
 
-/// Checks all journals and changes nothing.
-pub(crate) fn inspect(engine: &Path) -> Result<(), OpenError> {
-    let mut last = None;
-    for path in journals(engine)? {
-        let scan = Scan::read(&path, &mut last)?;
-        if let Some(end) = scan.garbage_end {
-            scan.check_torn(end, last.as_ref())?;
-        }
-    }
-    Ok(())
-}
-
 /// The journals, oldest first.
 fn journals(engine: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let mut journals = Vec::new();

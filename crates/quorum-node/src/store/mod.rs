@@ -29,6 +29,7 @@ mod sequencer;
 mod shared;
 mod stats;
 mod upkeep;
+mod verify;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use read::{Export, ExportCursor, FoundWrite, Scan, StoredRecord};
 pub use schema::Corrupt;
 pub(crate) use schema::RecordKey;
 pub use stats::StoreStats;
+pub use verify::{Finding, Verified, verify};
 
 use shared::Shared;
 

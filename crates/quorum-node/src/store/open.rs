@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -108,6 +107,9 @@ impl Store {
         let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
         let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
         begin(engine.as_ref(), identity, &config, &lineages, &lineage)?;
+        if let Some(directory) = &directory {
+            directory.begun()?;
+        }
 
         let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
         let frontier = {
@@ -148,14 +150,9 @@ pub(super) fn open_engine(
 ) -> Result<(Directory, FjallEngine), OpenError> {
     let directory = Directory::open(path)?;
     let engine_path = directory.engine_path();
-    if !engine_path.exists() {
-        // The engine cannot resume a creation that was cut short, so it is created aside and moved when complete.
-        let aside = engine_path.with_extension("new");
-        if aside.exists() {
-            fs::remove_dir_all(&aside).map_err(OpenError::io("remove", &aside))?;
-        }
-        drop(FjallEngine::open(&aside, config)?);
-        directory.adopt_engine(&aside)?;
+    if directory.begin_if_new()? {
+        let engine = FjallEngine::open(&engine_path, config)?;
+        return Ok((directory, engine));
     }
     let clean = directory.take_clean_mark()?;
     let in_journals = journal::prepare(&engine_path, clean.is_some())?;

@@ -1,0 +1,119 @@
+//! `serve`: runs a node until it is asked to stop.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use clap::Args;
+use quorum_metrics::{LogConfig, LogFormat, Otlp, OtlpConfig, Tracing, init_logging};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::settings::SettingsArguments;
+use super::{Exit, Output};
+use crate::config::{self, Config};
+use crate::{Node, World, identity, shutdown};
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[non_exhaustive]
+pub struct ServeArguments {
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+/// The line that says that the node is ready.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    ready: bool,
+    node: &'a str,
+    http: String,
+    peers: String,
+    w: usize,
+    n: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What keeps the node from starting, naming the key, file or address to look at.
+pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let config = arguments.settings.load()?;
+    let policy = config::check(&config)?;
+    let identity = identity::read(&config, SystemTime::now())?;
+    let otlp = Otlp::from_environment(otlp_config(&config))?;
+    let tracing =
+        otlp.as_ref().map(|otlp| Tracing::new(&config.node.name, otlp)).transpose()?.flatten();
+    init_logging(&log_config(&config), tracing.as_ref())?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let grace = config.node.shutdown_grace;
+    let outcome = runtime.block_on(async {
+        let world = World::real(config.peer.listen)
+            .with_context(|| format!("peer.listen = {}", config.peer.listen))?;
+        let http = TcpListener::bind(config.http.listen).await.with_context(|| {
+            format!("http.listen = {}: cannot listen there", config.http.listen)
+        })?;
+        let peers = world.peer_addr()?;
+        let scheme = if config.http.tls_cert.is_some() { "https" } else { "http" };
+        let name = config.node.name.clone();
+        let node = Node::start(config, identity, world, otlp.as_ref(), Some(http)).await?;
+        let http =
+            node.http_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default();
+        let ready = Ready {
+            ready: true,
+            node: name.as_str(),
+            http,
+            peers: peers.to_string(),
+            w: policy.w(),
+            n: policy.n(),
+        };
+        output.line(&ready, |out| {
+            let Ready { node, http, peers, w, n, .. } = &ready;
+            write!(out, "{node} ready: {http}, peers on udp {peers}, commits at {w} of {n} copies")
+        })?;
+        // Nobody listens unless systemd started us.
+        let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let reload = Arc::new(Notify::new());
+        node.keep_certificates_current(Arc::clone(&reload));
+        let signal = shutdown::requested(reload).await?;
+        tracing::info!(signal, "stopping");
+        let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        node.shutdown().await;
+        tracing::info!("stopped");
+        anyhow::Ok(Exit::Ok)
+    });
+    if let Some(tracing) = tracing
+        && let Err(error) = tracing.shutdown(grace)
+    {
+        tracing::warn!(%error, "the last traces were not delivered");
+    }
+    outcome
+}
+
+fn log_config(config: &Config) -> LogConfig {
+    let format = match config.log.format {
+        config::LogFormat::Json => LogFormat::Json,
+        config::LogFormat::Text => LogFormat::Text,
+    };
+    LogConfig { format, filter: config.log.filter.clone() }
+}
+
+/// What the config says; the standard variables are read on top of it.
+fn otlp_config(config: &Config) -> OtlpConfig {
+    const COLLECTOR_DEFAULT: &str = "http://127.0.0.1:4318";
+    let section = &config.otlp;
+    if !section.enabled {
+        return OtlpConfig::default();
+    }
+    let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some();
+    let default = (!elsewhere).then(|| COLLECTOR_DEFAULT.to_owned());
+    OtlpConfig {
+        endpoint: section.endpoint.clone().or(default),
+        interval: Some(section.metrics_interval),
+        sampling_ratio: Some(section.trace_ratio),
+        ..OtlpConfig::default()
+    }
+}

@@ -1,0 +1,150 @@
+//! A whole mesh in one process: real QUIC on loopback, real stores, certificates made on the spot. For `demo` and tests.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use quorum_core::PeerId;
+use quorum_transport::NodeIdentity;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Member};
+use crate::pki::{Authority, Credentials, Validity};
+use crate::{Node, World};
+
+/// The members of a mesh, each running or stopped.
+#[derive(Debug)]
+pub struct LocalMesh {
+    members: Vec<LocalMember>,
+    authority: Authority,
+}
+
+/// One member: what it takes to start it, and the node while it runs.
+#[derive(Debug)]
+struct LocalMember {
+    config: Config,
+    credentials: Credentials,
+    node: Option<Node>,
+}
+
+impl LocalMesh {
+    /// Starts members `n1`, `n2`, … with their data below `directory`, on free loopback ports. `adjust` may change each
+    /// configuration before its node starts.
+    ///
+    /// # Errors
+    ///
+    /// What kept a node from starting.
+    pub async fn start(
+        count: usize,
+        directory: &Path,
+        adjust: impl Fn(&mut Config),
+    ) -> anyhow::Result<Self> {
+        let validity = Validity::from_days(SystemTime::now(), 1)?;
+        let authority = Authority::create("local", validity)?;
+        // Every address must be known before the first node starts, so all sockets are bound first.
+        let worlds: Vec<World> =
+            (0..count).map(|_| World::real(loopback(0))).collect::<Result<_, _>>()?;
+        let mut roster = Vec::new();
+        for (index, world) in worlds.iter().enumerate() {
+            let name = PeerId::new(format!("n{}", index + 1))?;
+            roster.push(Member::new(name, world.peer_addr()?.to_string()));
+        }
+        let mut mesh = Self { members: Vec::new(), authority };
+        for (member, world) in roster.iter().zip(worlds) {
+            let mut config = Config::new(member.name.clone(), roster.clone());
+            config.node.cluster = "local".into();
+            config.node.data_dir = directory.join(member.name.as_str());
+            config.node.shutdown_grace = Duration::from_secs(5);
+            config.peer.listen = world.peer_addr()?;
+            config.http.listen = loopback(0);
+            adjust(&mut config);
+            let credentials = mesh.authority.issue(member.name.as_str(), validity)?;
+            mesh.members.push(LocalMember { config, credentials, node: None });
+            mesh.launch(mesh.members.len() - 1, world).await?;
+        }
+        Ok(mesh)
+    }
+
+    /// Starts a stopped member again, where it was.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from starting.
+    pub async fn restart(&mut self, index: usize) -> anyhow::Result<()> {
+        let world = bind_again(self.members[index].config.peer.listen).await?;
+        self.launch(index, world).await
+    }
+
+    async fn launch(&mut self, index: usize, world: World) -> anyhow::Result<()> {
+        let member = &mut self.members[index];
+        let http = TcpListener::bind(member.config.http.listen).await.context("http.listen")?;
+        // Kept for restarts: clients know the address.
+        member.config.http.listen = http.local_addr()?;
+        let Credentials { certificate_pem, key_pem, .. } = &member.credentials;
+        let authority = self.authority.certificate_pem();
+        let identity = NodeIdentity::from_pem(
+            certificate_pem.as_bytes(),
+            key_pem.as_bytes(),
+            authority.as_bytes(),
+        )?;
+        member.node =
+            Some(Node::start(member.config.clone(), identity, world, None, Some(http)).await?);
+        Ok(())
+    }
+
+    /// Stops a member in order. Nothing happens if it is not running.
+    pub async fn stop(&mut self, index: usize) {
+        if let Some(node) = self.members[index].node.take() {
+            node.shutdown().await;
+        }
+    }
+
+    /// Stops every member.
+    pub async fn stop_all(&mut self) {
+        for index in 0..self.members.len() {
+            self.stop(index).await;
+        }
+    }
+
+    /// A running member, by its place from 0.
+    #[must_use]
+    pub fn node(&self, index: usize) -> Option<&Node> {
+        self.members.get(index)?.node.as_ref()
+    }
+
+    /// All members that run, in order.
+    pub fn running(&self) -> impl Iterator<Item = &Node> {
+        self.members.iter().filter_map(|member| member.node.as_ref())
+    }
+
+    /// The data directory of a member.
+    #[must_use]
+    pub fn data_dir(&self, index: usize) -> Option<&PathBuf> {
+        Some(&self.members.get(index)?.config.node.data_dir)
+    }
+
+    /// Where a member serves HTTP.
+    #[must_use]
+    pub fn http_addr(&self, index: usize) -> Option<SocketAddr> {
+        Some(self.members.get(index)?.config.http.listen)
+    }
+}
+
+/// Binds an address that a node of this process used a moment ago: QUIC keeps its socket until the last connection to a
+/// dead peer is given up.
+async fn bind_again(listen: SocketAddr) -> anyhow::Result<World> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match World::real(listen) {
+            Ok(world) => return Ok(world),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

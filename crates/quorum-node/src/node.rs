@@ -1,0 +1,287 @@
+//! Builds a node out of its parts, keeps it in order, and takes it apart again. The only file that names them all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use quorum_core::{Clock, ClockGuard, Observer, PeerId, QuorumWriter, wall_millis};
+use quorum_metrics::{Metrics, Otlp};
+use quorum_transport::{Endpoint, NodeIdentity, Roster, TransportConfig};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::http;
+use crate::identity;
+use crate::receive::{AdmissionLimits, Receiver};
+use crate::repair;
+use crate::service::Service;
+use crate::store::{OpenError, Store, StoreConfig, StoreIdentity, StoreSeams};
+use crate::traced::Traced;
+use crate::world::World;
+use crate::write::Writes;
+
+/// How often a node looks after itself.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The quorum rule contradicts the members.
+    #[error(transparent)]
+    Policy(#[from] quorum_core::QuorumError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The peer endpoint cannot be started.
+    #[error(transparent)]
+    Transport(#[from] quorum_transport::TransportError),
+    /// Metrics cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] quorum_metrics::TelemetryError),
+    /// The HTTP interface cannot be started.
+    #[error("cannot serve HTTP: {0}")]
+    Http(#[source] std::io::Error),
+}
+
+/// A running node. [`shutdown`](Self::shutdown) it: dropping it loses no acknowledged write, but cuts its clients off.
+pub struct Node {
+    service: Service,
+    http: Option<http::Server>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    grace: Duration,
+    clock: Arc<dyn Clock>,
+    world: World,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Node").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Starts a node: opens its store, joins the mesh, serves HTTP on `http` if there is a listener. Call it within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], which names the key, file or address to look at. Nothing is left running then.
+    pub async fn start(
+        config: Config,
+        identity: NodeIdentity,
+        world: World,
+        otlp: Option<&Otlp>,
+        http: Option<TcpListener>,
+    ) -> Result<Self, StartError> {
+        let policy = crate::config::check(&config)?;
+        let local = config.node.name.clone();
+        let roster = roster_of(&config)?;
+        let peers: Vec<PeerId> = roster.peers().map(|member| member.name.clone()).collect();
+        let metrics = Metrics::new(&local, &peers, otlp)?;
+        let observer: Arc<dyn Observer> = metrics.observer();
+        let clock = world.clock();
+
+        let store = open_store(&config, &world, Arc::clone(&observer)).await?;
+        let limits = AdmissionLimits {
+            value_bytes_max: config.http.body_bytes_max.as_usize(),
+            clock_skew_max: config.clock.skew_max,
+        };
+        let receiver = Receiver::new(store.clone(), limits);
+        let endpoint = Endpoint::start(
+            roster,
+            &identity,
+            transport_config(&config),
+            world.seams(Arc::clone(&observer)),
+            Arc::new(Traced::new(receiver)),
+        );
+        let endpoint = match endpoint {
+            Ok(endpoint) => Arc::new(endpoint),
+            Err(error) => {
+                store.close().await;
+                return Err(error.into());
+            }
+        };
+        let writer = QuorumWriter::new(
+            policy,
+            local,
+            peers,
+            store.clone(),
+            endpoint.replicator(),
+            Arc::clone(&clock),
+            Arc::clone(&observer),
+        )?;
+        let admission = Admission::new(
+            config.quorum.in_flight_writes_max,
+            config.quorum.in_flight_bytes_max.as_usize(),
+            observer,
+        );
+        let clock_guard = Arc::new(Mutex::new(ClockGuard::new(config.clock.skew_max)));
+        let writes = Writes {
+            writer,
+            admission,
+            clock_guard,
+            random: world.random(),
+            durability: config.store.durability,
+        };
+        let grace = config.node.shutdown_grace;
+        let http_section = config.http.clone();
+        let service = Service::new(config, store, endpoint, writes, metrics, Arc::clone(&clock));
+        service.certificate_in_use(identity.not_after());
+
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let house = keep_house(service.clone(), Arc::clone(&clock), stop.clone());
+        world.spawn(tasks.track_future(house));
+        world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
+        let mut node = Self { service, http: None, stop, tasks, grace, clock, world };
+        if let Some(listener) = http {
+            match http::Server::start(listener, node.service.clone(), &http_section) {
+                Ok(server) => node.http = Some(server),
+                Err(error) => {
+                    node.shutdown().await;
+                    return Err(StartError::Http(error));
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    /// What the node can be asked.
+    #[must_use]
+    pub const fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<std::net::SocketAddr> {
+        self.http.as_ref().map(http::Server::local_addr)
+    }
+
+    /// Looks after renewed certificates: their files are read again when they change, and at once when `reload` rings.
+    pub fn keep_certificates_current(&self, reload: Arc<tokio::sync::Notify>) {
+        let (service, clock, stop) =
+            (self.service.clone(), Arc::clone(&self.clock), self.stop.clone());
+        self.world
+            .spawn(self.tasks.track_future(identity::keep_current(service, clock, reload, stop)));
+    }
+
+    /// Takes the node down in order, within its grace period: no longer ready, HTTP drained, writes given their verdict,
+    /// peers answered, the store closed.
+    pub async fn shutdown(self) {
+        let deadline = self.clock.now() + self.grace;
+        self.service.writes().admission.close();
+        if let Some(http) = self.http {
+            http.shutdown(left(&*self.clock, deadline)).await;
+        }
+        self.service.until_no_write_is_under_way(left(&*self.clock, deadline)).await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.service.endpoint().shutdown(left(&*self.clock, deadline)).await;
+        self.service.store().close().await;
+        let (metrics, bound) = (self.service.clone(), left(&*self.clock, deadline));
+        // The exporters block while they flush.
+        let flushed = tokio::task::spawn_blocking(move || metrics.metrics().shutdown(bound)).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(%error, "the last metrics were not delivered");
+        }
+    }
+}
+
+/// What is left until the deadline; a little even if there is nothing, so that everything gets its turn.
+fn left(clock: &dyn Clock, deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(clock.now()).max(Duration::from_millis(100))
+}
+
+/// The recurring chores, one after another.
+async fn keep_house(service: Service, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    loop {
+        let peers = service.endpoint().peers();
+        service.watch_clock(&peers, clock.now(), wall_millis(&*clock));
+        service.show_gauges(&peers);
+        let (store, ours) = (service.store(), service.store().frontier());
+        let void = repair::void::closable(&store.lineage(), &ours, &peers);
+        if !void.is_empty() {
+            tracing::info!(lineages = void.len(), "closing gaps that no member holds");
+            if let Err(error) = store.cover(void).await {
+                tracing::warn!(%error, "gaps could not be closed");
+            }
+        }
+        if let Some(floor) = repair::trim::floor(&ours, &peers)
+            && let Err(error) = store.trim(&floor).await
+        {
+            tracing::warn!(%error, "the log could not be trimmed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep_until(clock.now() + HOUSEKEEPING) => {}
+        }
+    }
+}
+
+/// Takes another incarnation when a peer remembers a later start of this node than its disk does.
+async fn watch_rollback(service: Service, stop: CancellationToken) {
+    let mut rolled_back = service.endpoint().rolled_back();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            seen = rolled_back.wait_for(|rolled_back| *rolled_back) => if seen.is_err() { return },
+        }
+        tracing::error!(
+            "this node's disk was rolled back: a peer remembers a later start; taking another incarnation"
+        );
+        if let Err(error) = service.store().reincarnate().await {
+            tracing::error!(%error, "no other incarnation could be taken");
+            return;
+        }
+        service.endpoint().reconnect();
+    }
+}
+
+fn roster_of(config: &Config) -> Result<Roster, StartError> {
+    let member = |member: &crate::config::Member| quorum_transport::Member {
+        name: member.name.clone(),
+        address: member.address.clone(),
+    };
+    let members = config.members.iter().map(member).collect();
+    let roster = Roster::new(config.node.cluster_id(), config.node.name.clone(), members);
+    Ok(roster.map_err(quorum_transport::TransportError::from)?)
+}
+
+fn transport_config(config: &Config) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport.live_queue_bytes_max = config.peer.live_queue_bytes.as_usize();
+    transport.catch_up_bytes_per_second = config.peer.catch_up_bytes_per_second.bytes();
+    transport.redial_max = config.peer.redial_max;
+    transport.idle_timeout = config.peer.idle_timeout;
+    transport.keep_alive = config.peer.idle_timeout / 4;
+    transport
+}
+
+async fn open_store(
+    config: &Config,
+    world: &World,
+    observer: Arc<dyn Observer>,
+) -> Result<Store, StartError> {
+    let mut limits = StoreConfig::default();
+    limits.cache_bytes = config.store.cache_bytes.bytes();
+    limits.memtable_bytes = config.store.memtable_bytes.bytes();
+    limits.journal_bytes_max = config.store.journal_bytes_max.bytes();
+    limits.value_bytes_max = config.http.body_bytes_max.as_usize();
+    let identity =
+        StoreIdentity { cluster: config.node.cluster_id(), node: config.node.name.clone() };
+    let seams = StoreSeams { clock: world.clock(), observer, random: world.random() };
+    let directory = config.node.data_dir.clone();
+    // Opening reads the journals.
+    let opening =
+        tokio::task::spawn_blocking(move || Store::open(&directory, &identity, limits, seams));
+    Ok(opening.await.expect("opening a store does not panic")?)
+}

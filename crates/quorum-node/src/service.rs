@@ -1,0 +1,315 @@
+//! What a running node can be asked: by its HTTP interface, by `demo`, by a program that embeds it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use quorum_core::{Clock, ClockOffset, Receipt};
+use quorum_metrics::Metrics;
+use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
+
+use crate::config::Config;
+use crate::record::{Key, Namespace};
+use crate::status::{NodeStatus, PeerReport};
+use crate::store::{Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord};
+use crate::write::{WriteFailed, WriteRequest, Writes};
+
+/// A handle on a running node. Cloning is cheap.
+#[derive(Clone)]
+pub struct Service {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    config: Config,
+    store: Store,
+    endpoint: Arc<Endpoint>,
+    writes: Writes,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Service")
+            .field("node", &self.parts.config.node.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        endpoint: Arc<Endpoint>,
+        writes: Writes,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let started = clock.now();
+        Self { parts: Arc::new(Parts { config, store, endpoint, writes, metrics, clock, started }) }
+    }
+
+    /// The configuration the node runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.parts.config
+    }
+
+    /// Writes, and waits for the verdict.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteFailed`], which says whether anything happened and whether a retry is safe.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future gives up the verdict, not the write.
+    pub async fn write(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
+        self.parts.writes.write(request).await
+    }
+
+    /// The key's current record on this node, a tombstone included: durable here, perhaps not the newest elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn read(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+    ) -> Result<Option<StoredRecord>, StoreError> {
+        self.parts.store.get(namespace, key)
+    }
+
+    /// Live records of a namespace on this node in the order of their keys: those whose key starts with `prefix` and
+    /// lies behind `after`. Looks at no more than `limit`, so a page may be short; [`Scan::next`] says where to go on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn list(
+        &self,
+        namespace: Namespace,
+        prefix: Bytes,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Scan, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.scan(&namespace, &prefix, after.as_ref(), limit)).await
+    }
+
+    /// Live records of all namespaces on this node, in order, page by page.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn export(
+        &self,
+        after: Option<ExportCursor>,
+        limit: usize,
+    ) -> Result<Export, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.export(after.as_ref(), limit)).await
+    }
+
+    /// What the node says about itself. With `with_digest`, everything it holds is read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read; only with `with_digest`.
+    pub async fn status(&self, with_digest: bool) -> Result<NodeStatus, StoreError> {
+        let parts = &self.parts;
+        let policy = parts.writes.writer.policy();
+        let connected =
+            parts.endpoint.peers().iter().filter(|peer| peer.connected_since.is_some()).count();
+        let reachable = connected + 1;
+        let (lineage, stats) = (parts.store.lineage(), parts.store.stats());
+        let not_ready = self.not_ready();
+        let content_digest = match with_digest {
+            true => {
+                let store = parts.store.clone();
+                Some(blocking(move || store.content_digest()).await?.to_string())
+            }
+            false => None,
+        };
+        Ok(NodeStatus {
+            node: parts.config.node.name.clone(),
+            cluster: parts.config.node.cluster_id().to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            incarnation: lineage.origin.incarnation.to_string(),
+            epoch: lineage.epoch.to_string(),
+            members: policy.n(),
+            write_quorum: policy.w(),
+            reachable,
+            quorum: reachable >= policy.w(),
+            ready: not_ready.is_empty(),
+            not_ready,
+            writes_issued: parts.store.issued(),
+            writes_in_flight: parts.writes.admission.in_flight(),
+            records: stats.records,
+            store_bytes: stats.disk_bytes,
+            uptime_seconds: parts.clock.now().saturating_duration_since(parts.started).as_secs(),
+            content_digest,
+        })
+    }
+
+    /// Every peer as this node sees it, by name.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerReport> {
+        let now = self.parts.clock.now();
+        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let offset = |offset: ClockOffset| offset.as_micros() as f64 / 1_000.0;
+        let report = |peer: PeerStatus| PeerReport {
+            connected: peer.connected_since.is_some(),
+            connected_seconds: peer
+                .connected_since
+                .map(|since| now.saturating_duration_since(since).as_secs()),
+            round_trip_ms: peer.round_trip.map(millis),
+            clock_offset_ms: peer.clock_offset.map(offset),
+            lag_writes: self.lag(&peer),
+            queued_bytes: peer.queued_bytes,
+            deferred: peer.deferred,
+            last_error: peer.last_error,
+            node: peer.peer,
+            address: peer.address,
+        };
+        self.parts.endpoint.peers().into_iter().map(report).collect()
+    }
+
+    /// How many writes of this node `peer` does not durably hold, as far as it told.
+    fn lag(&self, peer: &PeerStatus) -> Option<u64> {
+        let theirs = peer.frontier.as_ref()?;
+        let mut ours = self.parts.store.frontier();
+        let us = &self.parts.config.node.name;
+        ours.retain(|lineage| lineage.origin.node == *us);
+        Some(ours.minus(theirs).len())
+    }
+
+    /// Everything that keeps this node from taking writes; nothing if it is ready.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let parts = &self.parts;
+        let mut reasons = Vec::new();
+        if parts.writes.admission.is_closed() {
+            reasons.push("shutting down".to_owned());
+        }
+        match parts.store.state() {
+            StoreState::Running => {}
+            StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
+            StoreState::Closed => reasons.push("store closed".to_owned()),
+        }
+        if let Some(fault) = parts.writes.clock_guard.lock().fault() {
+            reasons.push(format!("clock: {fault}"));
+        }
+        let connected =
+            parts.endpoint.peers().iter().filter(|peer| peer.connected_since.is_some()).count();
+        let needed = parts.writes.writer.policy().w();
+        if connected + 1 < needed {
+            reasons.push(format!("quorum: {} of {needed} needed members reachable", connected + 1));
+        }
+        reasons
+    }
+
+    /// All metrics in the Prometheus text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.parts.metrics.prometheus_text()
+    }
+
+    /// Uses another certificate for handshakes from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if it cannot be used; the old one stays in use then.
+    pub fn reload_identity(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
+        self.parts.endpoint.reload(identity)?;
+        self.certificate_in_use(identity.not_after());
+        Ok(())
+    }
+
+    // For the node that owns this service.
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.parts.endpoint
+    }
+
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.parts.writes
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    pub(crate) fn certificate_in_use(&self, not_after: Option<i64>) {
+        if let Some(seconds) = not_after.and_then(|seconds| u64::try_from(seconds).ok()) {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            self.parts.metrics.gauges().set_certificate_expiry(at);
+        }
+    }
+
+    /// Feeds the clock guard, and says so when its opinion changes.
+    pub(crate) fn watch_clock(&self, peers: &[PeerStatus], now: Instant, wall_millis: u64) {
+        let warn_above = self.parts.config.clock.skew_warn;
+        let mut guard = self.parts.writes.clock_guard.lock();
+        let before = guard.fault();
+        for peer in peers {
+            match peer.clock_offset {
+                Some(offset) => {
+                    if offset.magnitude() > warn_above {
+                        let offset_seconds = offset.as_micros() as f64 / 1e6;
+                        tracing::warn!(peer = %peer.peer, offset_seconds, "the peer's clock is off");
+                    }
+                    guard.record_offset(peer.peer.clone(), offset);
+                }
+                None => guard.forget(&peer.peer),
+            }
+        }
+        guard.record_reading(now, wall_millis);
+        let after = guard.fault();
+        drop(guard);
+        self.parts.metrics.gauges().set_clock_healthy(after.is_none());
+        match (before, after) {
+            (None, Some(fault)) => {
+                tracing::error!(%fault, "the clock is not trusted; new writes are refused")
+            }
+            (Some(_), None) => tracing::info!("the clock is trusted again; new writes are taken"),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn show_gauges(&self, peers: &[PeerStatus]) {
+        let gauges = self.parts.metrics.gauges();
+        for peer in peers {
+            if let Some(lag) = self.lag(peer) {
+                gauges.set_frontier_lag(&peer.peer, lag);
+            }
+        }
+        let stats = self.parts.store.stats();
+        gauges.set_store_bytes(stats.disk_bytes);
+        gauges.set_store_records(stats.records);
+        gauges.set_writes_in_flight(self.parts.writes.admission.in_flight() as u64);
+    }
+
+    /// Returns once no write is under way, or after `limit`.
+    pub(crate) async fn until_no_write_is_under_way(&self, limit: Duration) {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let clock = &self.parts.clock;
+        let deadline = clock.now() + limit;
+        while self.parts.writes.admission.in_flight() > 0 && clock.now() < deadline {
+            clock.sleep_until(clock.now() + LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Runs work that may wait for the disk where it holds up nobody else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading the store does not panic")
+}

@@ -1,0 +1,76 @@
+//! What a node says about itself and its peers, ready to be printed as JSON.
+
+use quorum_core::PeerId;
+use serde::Serialize;
+
+/// A node at a moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// This node.
+    pub node: PeerId,
+    /// The cluster, as 32 hexadecimal digits.
+    pub cluster: String,
+    /// The program's version.
+    pub version: String,
+    /// Which life of its data directory, and which start, this is.
+    pub incarnation: String,
+    /// The start's epoch.
+    pub epoch: String,
+    /// Members, this node included.
+    pub members: usize,
+    /// Copies a write needs unless it asks for another number.
+    pub write_quorum: usize,
+    /// Members that can be reached, this node included.
+    pub reachable: usize,
+    /// Whether enough members can be reached for a write to commit.
+    pub quorum: bool,
+    /// Whether new writes are taken; why not, otherwise.
+    pub ready: bool,
+    /// Everything that keeps the node from being ready.
+    pub not_ready: Vec<String>,
+    /// Writes this node has numbered since its start.
+    pub writes_issued: u64,
+    /// Writes under way.
+    pub writes_in_flight: usize,
+    /// Records held, tombstones included.
+    pub records: u64,
+    /// Bytes of the data directory.
+    pub store_bytes: u64,
+    /// Seconds since the node started.
+    pub uptime_seconds: u64,
+    /// A digest of everything held: equal on nodes that hold the same. Only if asked for, it reads everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_digest: Option<String>,
+}
+
+/// A peer at a moment, as this node sees it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct PeerReport {
+    /// Which member.
+    pub node: PeerId,
+    /// Its configured address.
+    pub address: String,
+    /// Whether the link is up.
+    pub connected: bool,
+    /// For how long, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connected_seconds: Option<u64>,
+    /// Round trip of the last probe, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
+    /// How far its clock is ahead of ours, in milliseconds; negative if it is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<f64>,
+    /// Writes of this node that it does not durably hold yet; unknown before its first word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_writes: Option<u64>,
+    /// Bytes queued for it in memory.
+    pub queued_bytes: usize,
+    /// Records that it has put off.
+    pub deferred: usize,
+    /// Why the link is down, or went down last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}

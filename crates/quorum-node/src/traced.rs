@@ -1,0 +1,64 @@
+//! Carries a sampled write's trace from its coordinator into this node's apply.
+
+use quorum_core::{
+    Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore, SeqSet,
+    SnapshotCursor,
+};
+use quorum_metrics::adopt_remote_parent;
+use tracing::{Instrument, Span};
+
+/// A replica store that opens a span for every batch with a sampled write in it.
+#[derive(Debug)]
+pub(crate) struct Traced<S> {
+    inner: S,
+}
+
+impl<S> Traced<S> {
+    pub(crate) const fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+/// One span for each sampled write of the batch, nested: entering the innermost counts for all.
+fn span_of(from: &PeerId, batch: &[Incoming]) -> Vec<Span> {
+    let sampled = batch.iter().filter_map(|item| item.trace);
+    let span = |trace| {
+        let span = tracing::debug_span!("quorum.apply", %from, records = batch.len());
+        adopt_remote_parent(&span, trace);
+        span
+    };
+    sampled.map(span).collect()
+}
+
+impl<S: ReplicaStore> ReplicaStore for Traced<S> {
+    async fn apply(&self, from: &PeerId, batch: Vec<Incoming>) -> Applied {
+        let mut spans = span_of(from, &batch);
+        // Each write's own trace shows the batch; the first one is current meanwhile.
+        let current = if spans.is_empty() { Span::none() } else { spans.remove(0) };
+        let applied = self.inner.apply(from, batch).instrument(current).await;
+        drop(spans);
+        applied
+    }
+
+    fn frontier(&self) -> Frontier {
+        self.inner.frontier()
+    }
+
+    fn lineage(&self) -> Lineage {
+        self.inner.lineage()
+    }
+}
+
+impl<S: LogSource> LogSource for Traced<S> {
+    async fn replay(&self, lineage: &Lineage, wanted: &SeqSet, bytes_max: usize) -> Replay {
+        self.inner.replay(lineage, wanted, bytes_max).await
+    }
+
+    async fn snapshot(
+        &self,
+        after: Option<SnapshotCursor>,
+        bytes_max: usize,
+    ) -> (Vec<Incoming>, Option<SnapshotCursor>) {
+        self.inner.snapshot(after, bytes_max).await
+    }
+}

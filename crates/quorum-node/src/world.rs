@@ -1,0 +1,78 @@
+//! Everything through which a node touches the world, apart from its disk: a simulation replaces all of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quorum_core::{Clock, Observer, Random};
+use quorum_transport::{Seams, TransportError};
+
+/// The machine's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn next_u64(&self) -> u64 {
+        rand::random()
+    }
+}
+
+/// The world of one node: peer socket, tasks and timers, clock, randomness, cryptography.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct World {
+    seams: Seams,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("World").field("seams", &self.seams).finish()
+    }
+}
+
+impl World {
+    /// The real world, with the peer socket bound to `listen`. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Socket`] if the address cannot be bound.
+    pub fn real(listen: SocketAddr) -> Result<Self, TransportError> {
+        let socket = quorum_transport::bind(listen)?;
+        let nobody = Arc::new(quorum_core::Silent);
+        Ok(Self::new(Seams::real(socket, Arc::new(SystemRandom), nobody)))
+    }
+
+    /// A world made of the given seams. The node puts its own observer in.
+    #[must_use]
+    pub const fn new(seams: Seams) -> Self {
+        Self { seams }
+    }
+
+    /// The peer socket's address.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket.
+    pub fn peer_addr(&self) -> std::io::Result<SocketAddr> {
+        self.seams.socket.local_addr()
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.seams.clock)
+    }
+
+    pub(crate) fn random(&self) -> Arc<dyn Random> {
+        Arc::clone(&self.seams.random)
+    }
+
+    /// Starts a task. Its owner must be able to wait for it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.seams.runtime.spawn(Box::pin(task));
+    }
+
+    /// What the transport needs, with this observer.
+    pub(crate) fn seams(&self, observer: Arc<dyn Observer>) -> Seams {
+        Seams { observer, ..self.seams.clone() }
+    }
+}
