@@ -68,13 +68,13 @@ pub enum QuorumFailureReason {
 impl QuorumFailureReason {
     /// Every reason, in the order in which they are looked for.
     pub const ALL: [Self; 8] = [
+        Self::LocalFailed,
         Self::IdDrift,
         Self::Refused,
         Self::Superseded,
+        Self::LocalPending,
         Self::Unreachable,
         Self::Timeout,
-        Self::LocalPending,
-        Self::LocalFailed,
         Self::InFlight,
     ];
 

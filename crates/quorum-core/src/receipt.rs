@@ -21,7 +21,8 @@ pub enum Standing {
         /// How long after the write began the word came.
         after: Duration,
     },
-    /// A newer version of the key is durable there.
+    /// A newer version of the key is durable there. It counted if the write was stamped anew or has two phases:
+    /// then it is part of [`Receipt::got`].
     Superseded {
         /// That version.
         version: Version,
@@ -111,7 +112,7 @@ impl Receipt {
         Self { write_id, dot, version, digest, durability, needed, got, members, elapsed }
     }
 
-    /// The members whose copies counted, with the time their word took.
+    /// The members that acked in time, with the time their word took.
     pub fn acked(&self) -> impl Iterator<Item = (&PeerId, Duration)> {
         self.members.iter().filter_map(|member| match member.standing {
             Standing::Acked { after } => Some((&member.node, after)),
@@ -119,7 +120,7 @@ impl Receipt {
         })
     }
 
-    /// The members whose copies did not count, and why.
+    /// The members that did not ack, and why.
     pub fn missing(&self) -> impl Iterator<Item = (&PeerId, &Standing)> {
         self.members.iter().filter_map(|member| match &member.standing {
             Standing::Acked { .. } => None,

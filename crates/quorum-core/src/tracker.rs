@@ -82,6 +82,21 @@ impl Answer {
     }
 }
 
+/// One other member.
+#[derive(Debug, Clone)]
+struct Peer {
+    id: PeerId,
+    answer: Answer,
+    /// When its earliest answer of any kind arrived: a later one must not make it look silent.
+    first_heard: Option<Instant>,
+}
+
+impl Peer {
+    const fn silent(id: PeerId) -> Self {
+        Self { id, answer: Answer::Silent, first_heard: None }
+    }
+}
+
 /// How far the local copy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum LocalCopy {
@@ -100,7 +115,7 @@ pub struct AckTracker {
     policy: QuorumPolicy,
     local: PeerId,
     local_copy: LocalCopy,
-    peers: Vec<(PeerId, Answer)>,
+    peers: Vec<Peer>,
     started: Instant,
     deadline: Instant,
     superseded_counts: bool,
@@ -122,7 +137,7 @@ impl AckTracker {
         let peers: Vec<PeerId> = peers.into_iter().collect();
         check_members(&local, &peers, policy.n())?;
         let deadline = deadline_after(now, policy.ack_timeout());
-        let peers = peers.into_iter().map(|peer| (peer, Answer::Silent)).collect();
+        let peers = peers.into_iter().map(Peer::silent).collect();
         let (local_copy, superseded_counts, given) = (LocalCopy::Pending, false, None);
         Ok(Self {
             policy,
@@ -206,10 +221,11 @@ impl AckTracker {
 
     fn answer(&mut self, peer: &PeerId, answer: Answer) {
         // Strangers and the local member are not in the list, so they never count.
-        if let Some((_, standing)) = self.peers.iter_mut().find(|(member, _)| member == peer)
-            && !standing.is_final()
+        if let Some(member) = self.peers.iter_mut().find(|member| member.id == *peer)
+            && !member.answer.is_final()
         {
-            *standing = answer;
+            let first_heard = [member.first_heard, answer.at()].into_iter().flatten().min();
+            *member = Peer { id: member.id.clone(), answer, first_heard };
         }
     }
 
@@ -310,12 +326,12 @@ impl AckTracker {
         {
             tally.local = 1;
         }
-        for (_, answer) in &self.peers {
-            if !answer.at().is_some_and(in_time) {
+        for peer in &self.peers {
+            tally.answered += usize::from(peer.first_heard.is_some_and(in_time));
+            if !peer.answer.at().is_some_and(in_time) {
                 continue;
             }
-            tally.answered += 1;
-            match answer {
+            match peer.answer {
                 Answer::Acked { .. } => tally.acked += 1,
                 Answer::Superseded { .. } if self.superseded_counts => tally.acked += 1,
                 Answer::Superseded { .. } => tally.superseded += 1,
@@ -350,20 +366,20 @@ impl AckTracker {
     /// The peers whose acks count, in the order of the member list.
     pub fn acked_peer_ids(&self) -> impl Iterator<Item = &PeerId> {
         let acked =
-            |answer: &Answer| matches!(answer, Answer::Acked { at } if *at <= self.deadline);
-        self.peers.iter().filter(move |(_, answer)| acked(answer)).map(|(peer, _)| peer)
+            |peer: &&Peer| matches!(peer.answer, Answer::Acked { at } if at <= self.deadline);
+        self.peers.iter().filter(acked).map(|peer| &peer.id)
     }
 
     /// How many peers hold this version with another digest.
     #[must_use]
     pub fn id_drift_count(&self) -> usize {
-        self.peers.iter().filter(|(_, answer)| matches!(answer, Answer::Drifted { .. })).count()
+        self.peers.iter().filter(|peer| matches!(peer.answer, Answer::Drifted { .. })).count()
     }
 
     /// The largest version that a peer reported as newer than this write.
     #[must_use]
     pub fn superseded_by(&self) -> Option<&Version> {
-        let versions = self.peers.iter().filter_map(|(_, answer)| match answer {
+        let versions = self.peers.iter().filter_map(|peer| match &peer.answer {
             Answer::Superseded { version, .. } => Some(version),
             _ => None,
         });
@@ -381,26 +397,30 @@ impl AckTracker {
     #[must_use]
     pub fn standings(&self) -> Vec<MemberStanding> {
         let after = |at: Instant| at.saturating_duration_since(self.started);
+        let copy = |at: Instant| {
+            if at <= self.deadline {
+                Standing::Acked { after: after(at) }
+            } else {
+                Standing::Late { after: after(at) }
+            }
+        };
         let local = match &self.local_copy {
             LocalCopy::Pending => Standing::Silent,
-            LocalCopy::Durable { at } => Standing::Acked { after: after(*at) },
+            LocalCopy::Durable { at } => copy(*at),
             LocalCopy::Failed { detail, .. } => Standing::Failed { detail: detail.clone() },
         };
-        let peers = self.peers.iter().map(|(peer, answer)| {
-            let standing = match answer {
+        let peers = self.peers.iter().map(|peer| {
+            let standing = match &peer.answer {
                 Answer::Silent => Standing::Silent,
                 Answer::Busy { reason, .. } => Standing::Busy { reason: *reason },
-                Answer::Acked { at } if *at <= self.deadline => {
-                    Standing::Acked { after: after(*at) }
-                }
-                Answer::Acked { at } => Standing::Late { after: after(*at) },
+                Answer::Acked { at } => copy(*at),
                 Answer::Superseded { version, .. } => {
                     Standing::Superseded { version: version.clone() }
                 }
                 Answer::Drifted { .. } => Standing::Drifted,
                 Answer::Refused { reason, .. } => Standing::Refused { reason: *reason },
             };
-            MemberStanding { node: peer.clone(), standing }
+            MemberStanding { node: peer.id.clone(), standing }
         });
         std::iter::once(MemberStanding { node: self.local.clone(), standing: local })
             .chain(peers)

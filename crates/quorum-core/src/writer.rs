@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
@@ -203,7 +203,10 @@ where
         restamp_due: impl Fn(&Round<S::Durable, R::Replies>, Instant) -> bool + Send,
     ) -> bool {
         loop {
+            // The clock is read before the ear is put to the queues: whatever arrived by `now` is told to the tracker
+            // before it judges, even if this task was held up until after the deadline.
             let now = self.clock.now();
+            poll_fn(|context| Poll::Ready(round.hear(context, &self.clock))).await;
             if restamp_due(round, now) {
                 return true;
             }
@@ -219,30 +222,7 @@ where
     async fn step(&self, round: &mut Round<S::Durable, R::Replies>, wake_at: Instant) {
         let mut sleep = self.clock.sleep_until(wake_at);
         poll_fn(|context| {
-            let mut moved = false;
-            if let Some(durable) = round.durable.as_mut()
-                && let Poll::Ready(result) = Pin::new(durable).poll(context)
-            {
-                round.durable = None;
-                match result {
-                    Ok(at) => round.tracker.record_local(at),
-                    Err(error) => {
-                        round.tracker.record_local_failure(error.to_string(), self.clock.now())
-                    }
-                }
-                moved = true;
-            }
-            while let Some(replies) = round.replies.as_mut()
-                && let Poll::Ready(next) = Pin::new(replies).poll_next(context)
-            {
-                match next {
-                    Some(PeerReply { peer, reply, at }) => {
-                        round.tracker.record_reply(&peer, reply, at)
-                    }
-                    None => round.replies = None,
-                }
-                moved = true;
-            }
+            let moved = round.hear(context, &self.clock);
             if moved || sleep.as_mut().poll(context).is_ready() {
                 Poll::Ready(())
             } else {
@@ -320,6 +300,36 @@ struct Round<D, Q> {
 }
 
 impl<D, Q> Round<D, Q> {
+    /// Tells the tracker everything that is there. Returns whether there was anything.
+    fn hear<E>(&mut self, context: &mut Context<'_>, clock: &impl Clock) -> bool
+    where
+        D: Future<Output = Result<Instant, E>> + Unpin,
+        E: std::error::Error,
+        Q: Stream<Item = PeerReply> + Unpin,
+    {
+        let mut heard = false;
+        if let Some(durable) = self.durable.as_mut()
+            && let Poll::Ready(result) = Pin::new(durable).poll(context)
+        {
+            self.durable = None;
+            match result {
+                Ok(at) => self.tracker.record_local(at),
+                Err(error) => self.tracker.record_local_failure(error.to_string(), clock.now()),
+            }
+            heard = true;
+        }
+        while let Some(replies) = self.replies.as_mut()
+            && let Poll::Ready(next) = Pin::new(replies).poll_next(context)
+        {
+            match next {
+                Some(PeerReply { peer, reply, at }) => self.tracker.record_reply(&peer, reply, at),
+                None => self.replies = None,
+            }
+            heard = true;
+        }
+        heard
+    }
+
     /// Whether newer versions elsewhere are what keeps the quorum away: certainly so, or still so when half of the
     /// time is used, while a second round can yet be answered.
     fn restamp_due(&self, now: Instant) -> bool {
@@ -359,3 +369,6 @@ fn not_applied<E: std::error::Error>(cause: QuorumError) -> WriteError<E> {
 fn refused<E: std::error::Error>(cause: E) -> WriteError<E> {
     WriteError::NotApplied(NotApplied::Store(cause))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,26 @@
-//! Parts for tests: a clock that stands still, peers that follow a script, the simplest correct store, and the
-//! promises of the ports as checks that run against any store.
+//! Parts for tests, ours and yours: time, peers, a store, and the promises of the ports as checks.
+//!
+//! Nothing here needs an async runtime, and nothing waits for real time:
+//!
+//! - [`ManualClock`] stands still until it is told to move;
+//! - [`Executor`] runs futures on the calling thread and moves that clock when all of them wait;
+//! - [`ScriptedPeers`] is a network whose peers answer as a [`Script`] says;
+//! - [`MemoryStore`] is the simplest store that keeps every promise, with a disk that can be slow, fail or crash;
+//! - [`promises`] checks any store, for instance your own, against what the ports promise.
+
+mod clock;
+mod executor;
+mod peers;
+pub mod promises;
+mod store;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+pub use clock::ManualClock;
+pub use executor::{Executor, Handle, block_on};
+pub use peers::{Delivered, Script, ScriptedPeers, ScriptedReplies};
+pub use store::{Appending, Appends, KeyValue, MemoryStore, MemoryStoreError};
 
 /// One fixed instant per process that tests count from, far enough from the platform's own zero to subtract.
 #[must_use]
