@@ -52,6 +52,11 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         let mut attempt = 0;
         while let Some(outcome) = self.stop.run_until_cancelled(self.session(&mut attempt)).await {
             let Err(error) = outcome else { continue };
+            // Said by the peer, or found in its frontier.
+            if matches!(error, TransportError::Refused { reason: HandshakeRefusal::RolledBack, .. })
+            {
+                self.rolled_back.send_replace(true);
+            }
             self.note(&error, attempt);
             let random = self.seams.random.next_u64();
             let pause =
@@ -143,7 +148,6 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             return Err(TransportError::refused(HandshakeRefusal::WrongName, detail));
         }
         if rolled_back(&ours, &frontier) {
-            self.rolled_back.send_replace(true);
             let detail = format!("{} remembers a later start of this node", self.peer.name());
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
