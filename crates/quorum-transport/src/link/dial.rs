@@ -93,13 +93,17 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         let limit = self.config.dial_timeout;
         let welcomed = within(&*self.seams.clock, limit, self.connect()).await;
         let welcomed = welcomed.ok_or(TransportError::TimedOut(limit))??;
-        *attempt = 0;
         tracing::info!(peer = %self.peer.name(), "link up");
-        let connection = welcomed.connection.clone();
+        let (connection, up_since) = (welcomed.connection.clone(), self.seams.clock.now());
         let outcome = self.keep(welcomed).await;
+        // A connection that ends as soon as it is welcomed must not be dialled in a tight loop.
+        if self.seams.clock.now().saturating_duration_since(up_since) > self.config.redial_max {
+            *attempt = 0;
+        }
+        let cause = connection.close_reason();
         connection.close(close::GOODBYE, b"link restarts");
         // If the connection is gone, its own word about why is the most precise.
-        match (outcome, connection.close_reason()) {
+        match (outcome, cause) {
             (Err(TransportError::Lost(_)), Some(cause)) => Err(close::explain(&cause)),
             (outcome, _) => outcome,
         }
