@@ -140,7 +140,9 @@ fn tests() -> Result<Ended> {
 
 /// Runs each example that the tests have just built.
 fn examples() -> Result<Ended> {
-    process::run(&mut process::cargo(&["build", "--workspace", "--all-features", "--examples"]))?;
+    // Programs together with examples, because cargo then resolves features as for the tests.
+    let arguments = ["build", "--workspace", "--all-features", "--bins", "--examples"];
+    process::run(&mut process::cargo(&arguments))?;
     let mut count = 0;
     for package in EXAMPLE_CRATES {
         for file in files_in(&format!("crates/{package}/examples"))? {
@@ -154,9 +156,8 @@ fn examples() -> Result<Ended> {
     Ok(Ended::With(format!("({count})")))
 }
 
-/// The node itself says whether it has a command: by its help.
+/// The node itself, built beside the examples, says whether it has a command: by its help.
 fn commands() -> Result<Ended> {
-    process::run(&mut process::cargo(&["build", "--workspace", "--all-features", "--bins"]))?;
     let names = tidy::readme::node_commands(&Tree::read(process::root())?);
     for name in &names {
         process::output(&mut process::command(node(), &[name.as_str(), "--help"]))
