@@ -55,6 +55,11 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Whether there is a store of any format at this path.
+    pub(crate) fn is_store(path: &Path) -> bool {
+        path.join(FORMAT_FILE).exists()
+    }
+
     /// Where the engine's files are.
     pub(crate) fn engine_path(&self) -> PathBuf {
         self.path.join(ENGINE_DIRECTORY)

@@ -89,8 +89,8 @@ pub enum OpenError {
         /// The newest format this program knows.
         known: u32,
     },
-    /// It holds files, but no store.
-    #[error("directory {} is not empty and holds no store", directory.display())]
+    /// It holds no store, where there should be one or nothing.
+    #[error("directory {} holds something else than a store", directory.display())]
     NotAStore {
         /// The directory.
         directory: PathBuf,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorum_core::Digest;
 
 use super::config::StoreConfig;
+use super::directory::Directory;
 use super::engine::{Engine, Space, View};
 use super::error::OpenError;
 use super::open::{Kept, for_each, open_engine};
@@ -69,6 +70,9 @@ impl Verified {
 ///
 /// [`OpenError`] if the directory cannot be opened, or not be read to its end.
 pub fn verify(directory: &Path, config: &StoreConfig) -> Result<Verified, OpenError> {
+    if !Directory::is_store(directory) {
+        return Err(OpenError::NotAStore { directory: directory.to_owned() });
+    }
     let (directory, engine) = open_engine(directory, config)?;
     let verified = verify_view(engine.view().as_ref());
     let last_commit = engine.last_commit();

@@ -1,5 +1,11 @@
 //! The promises of the store, a file for each.
 
+mod damage;
+mod directories;
 mod harness;
-
+mod kill;
+mod log;
+mod merging;
+mod reading;
+mod speed;
 mod writes;

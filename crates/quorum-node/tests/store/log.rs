@@ -1,0 +1,219 @@
+//! The log: what is replayed for which dots, how it is trimmed, and snapshots.
+
+use std::sync::Arc;
+
+use quorum_core::{Frontier, Incoming, Lineage, LogSource, Replay, SeqSet};
+use quorum_node::store::Store;
+use quorum_node::store::engine::memory::MemoryDisk;
+
+use crate::harness::{
+    TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace, on_disk,
+    on_memory, op, record, write,
+};
+
+async fn replay(store: &Store, lineage: &Lineage, wanted: Vec<(u64, u64)>) -> Vec<Incoming> {
+    match store.replay(lineage, &SeqSet::from(wanted), usize::MAX).await {
+        Replay::Items(items) => items,
+        Replay::Trimmed => panic!("the log is not trimmed"),
+    }
+}
+
+/// The dots of a lineage that an item covers.
+fn dots(item: &Incoming, lineage: &Lineage) -> SeqSet {
+    let mut dots: SeqSet = item
+        .covers
+        .iter()
+        .filter(|(of, _)| of == lineage)
+        .flat_map(|(_, seqs)| seqs.intervals().collect::<Vec<_>>())
+        .collect::<Vec<_>>()
+        .into();
+    if let Some(record) = item.record.as_ref().filter(|record| record.dot.lineage == *lineage) {
+        dots.insert(record.dot.seq);
+    }
+    dots
+}
+
+#[tokio::test]
+async fn overwritten_dots_are_replayed_as_the_current_record_of_their_key() {
+    let store = on_memory(&MemoryDisk::new());
+    for (name, value) in [("a", "1"), ("b", "1"), ("a", "2"), ("a", "3"), ("c", "1")] {
+        write(&store, op(name, value)).await;
+    }
+    let own = store.lineage();
+    let items = replay(&store, &own, vec![(1, 5)]).await;
+    let covered: Vec<SeqSet> = items.iter().map(|item| dots(item, &own)).collect();
+    assert_eq!(covered, [vec![(1, 1), (3, 4)].into(), vec![(2, 2)].into(), vec![(5, 5)].into()]);
+    let current = store.get(&namespace(), &key("a")).expect("readable").expect("there");
+    assert_eq!(items[0].record.as_ref(), Some(&current.record));
+    assert_eq!(items[0].covers, vec![(own.clone(), vec![(1, 1), (3, 3)].into())]);
+
+    // Only what is wanted is named, though the record that stands for it has another dot.
+    let items = replay(&store, &own, vec![(3, 3)]).await;
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0].covers, vec![(own.clone(), vec![(3, 3)].into())]);
+}
+
+#[tokio::test]
+async fn a_dot_overwritten_by_another_origin_is_replayed_as_that_origins_record() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    let own = write(&store, op("a", "ours")).await;
+    let theirs = record(&n2, 1, "a", Some("theirs"), WALL + 1_000);
+    apply(&store, vec![incoming(theirs.clone())]).await;
+    let items = replay(&store, &own.dot.lineage, vec![(1, 9)]).await;
+    let covers = vec![(own.dot.lineage.clone(), vec![(1, 1)].into())];
+    assert_eq!(items, [Incoming { record: Some(Arc::new(theirs)), covers, trace: None }]);
+}
+
+#[tokio::test]
+async fn what_superseded_records_were_about_is_known_too() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    let newer = write(&store, op("a", "newer")).await;
+    let older = record(&n2, 1, "a", Some("older"), WALL - 10);
+    // The covers of an item are about its key as well.
+    let item = Incoming { covers: vec![(n2.clone(), vec![(4, 6)].into())], ..incoming(older) };
+    apply(&store, vec![item]).await;
+    let items = replay(&store, &n2, vec![(1, 1), (5, 9)]).await;
+    let covers = vec![(n2.clone(), vec![(1, 1), (5, 6)].into())];
+    assert_eq!(items, [Incoming { record: Some(newer), covers, trace: None }]);
+}
+
+#[tokio::test]
+async fn nothing_is_replayed_that_is_not_held() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    assert_eq!(replay(&store, &n2, vec![(1, 9)]).await, []);
+    apply(&store, vec![incoming(record(&n2, 3, "a", Some("1"), WALL))]).await;
+    assert_eq!(replay(&store, &n2, vec![(1, 2), (4, u64::MAX)]).await, []);
+    assert_eq!(replay(&store, &n2, vec![(1, u64::MAX)]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn void_dots_are_replayed_as_void() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    apply(&store, vec![incoming(record(&n2, 1, "a", Some("1"), WALL))]).await;
+    store.cover(vec![(n2.clone(), vec![(1, 5)].into())]).await.expect("durable");
+    let items = replay(&store, &n2, vec![(1, 3)]).await;
+    assert_eq!(items.len(), 2);
+    assert_eq!(items[1].record, None);
+    assert_eq!(items[1].covers, vec![(n2, vec![(2, 3)].into())]);
+}
+
+#[tokio::test]
+async fn a_replay_stops_near_its_budget_and_always_gives_something() {
+    let store = on_memory(&MemoryDisk::new());
+    for round in 0..100 {
+        write(&store, op(&format!("k{round}"), &"v".repeat(1_000))).await;
+    }
+    let (own, wanted) = (store.lineage(), SeqSet::up_to(100));
+    for (budget, expected) in [(0, 1..=1), (1, 1..=1), (10_000, 5..=12)] {
+        let Replay::Items(items) = store.replay(&own, &wanted, budget).await else {
+            panic!("the log is not trimmed");
+        };
+        assert!(expected.contains(&items.len()), "{} items for {budget} bytes", items.len());
+        assert!(dots(&items[0], &own).contains(1), "smallest first");
+    }
+}
+
+/// Whoever catches up by replays alone, in whatever steps, ends up equal.
+#[tokio::test]
+async fn a_peer_that_replays_everything_ends_up_equal() {
+    let random = TestRandom::new(fresh_seed());
+    let source = on_memory(&MemoryDisk::new());
+    let n3 = lineage("n3", 1);
+    for round in 0..300 {
+        let name = format!("k{}", random.below(40));
+        write(&source, op(&name, &format!("{round}"))).await;
+        let millis = WALL + random.below(60);
+        let other = record(&n3, round + 1, &name, Some("theirs"), millis + 100 * round);
+        apply(&source, vec![incoming(other)]).await;
+    }
+    let target = on_memory(&MemoryDisk::new());
+    for lineage in [source.lineage(), n3] {
+        while contiguous(&target, &lineage) < 300 {
+            let held = target.frontier().of(&lineage).cloned().unwrap_or_default();
+            let wanted = SeqSet::up_to(300).minus(&held);
+            let budget = usize::try_from(random.below(3_000)).expect("small");
+            let Replay::Items(items) = source.replay(&lineage, &wanted, budget).await else {
+                panic!("the log is not trimmed");
+            };
+            assert!(!items.is_empty());
+            let before = held.len();
+            apply(&target, items).await;
+            assert!(target.frontier().of(&lineage).expect("known").len() > before);
+        }
+    }
+    assert_eq!(target.content_digest(), source.content_digest());
+}
+
+#[tokio::test]
+async fn a_trimmed_log_says_so_and_keeps_every_record() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = on_disk(directory.path());
+    for round in 0..30 {
+        write(&store, op(&format!("k{}", round % 10), &format!("{round}"))).await;
+    }
+    let own = store.lineage();
+    let digest = store.content_digest();
+    // Dots 1 to 20 are held everywhere; 25 too, but behind a gap.
+    let floor: Frontier = [(own.clone(), vec![(1, 20), (25, 25)].into())].into_iter().collect();
+    store.trim(&floor).await.expect("durable");
+    assert_eq!(store.replay(&own, &vec![(20, 30)].into(), 1).await, Replay::Trimmed);
+    let covered: Vec<u64> = replay(&store, &own, vec![(21, 30)])
+        .await
+        .iter()
+        .map(|item| dots(item, &own).len())
+        .collect();
+    assert_eq!(covered, [1; 10]);
+    assert_eq!(store.content_digest(), digest);
+    assert_eq!(contiguous(&store, &own), 30, "the frontier does not shrink");
+    store.close().await;
+    drop(store);
+    let store = on_disk(directory.path());
+    assert_eq!(store.replay(&own, &vec![(1, 30)].into(), 1).await, Replay::Trimmed);
+    assert_eq!(replay(&store, &own, vec![(21, 30)]).await.len(), 10);
+}
+
+#[tokio::test]
+async fn a_long_log_is_trimmed_in_steps() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    for chunk in (1..=10_000_u64).collect::<Vec<_>>().chunks(1_000) {
+        let batch = chunk.iter().map(|seq| incoming(record(&n2, *seq, "a", Some("v"), WALL + seq)));
+        apply(&store, batch.collect()).await;
+    }
+    let floor: Frontier = [(n2.clone(), SeqSet::up_to(20_000))].into_iter().collect();
+    store.trim(&floor).await.expect("durable");
+    assert_eq!(store.replay(&n2, &vec![(10_000, 10_000)].into(), 1).await, Replay::Trimmed);
+    store.trim(&floor).await.expect("nothing left to do");
+}
+
+/// A snapshot brings everything, and the dots it brought are not claimed to be in the log.
+#[tokio::test]
+async fn a_snapshot_brings_everything_and_its_dots_cannot_be_replayed() {
+    let source = on_memory(&MemoryDisk::new());
+    for round in 0..50 {
+        let mut op = op(&format!("k{}", round % 30), &format!("{round}"));
+        if round % 7 == 0 {
+            op.value = None;
+        }
+        write(&source, op).await;
+    }
+    let target = on_memory(&MemoryDisk::new());
+    let frontier = source.frontier();
+    let mut cursor = None;
+    let mut pages = 0;
+    loop {
+        let (items, next) = source.snapshot(cursor, 500).await;
+        apply(&target, items).await;
+        pages += 1;
+        if next.is_none() {
+            break;
+        }
+        cursor = next;
+    }
+    assert!(pages > 5, "{pages} pages");
+    let covers = frontier.iter().map(|(lineage, seqs)| (lineage.clone(), seqs.clone())).collect();
+    apply(&target, vec![Incoming { record: None, covers, trace: None }]).await;
+    assert!(target.frontier().covers(&frontier));
+    assert_eq!(target.content_digest(), source.content_digest());
+    let overwritten = target.replay(&source.lineage(), &SeqSet::up_to(50), usize::MAX).await;
+    assert_eq!(overwritten, Replay::Trimmed);
+}

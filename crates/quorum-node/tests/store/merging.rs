@@ -1,0 +1,255 @@
+//! Peers' records: merging, gaps, covers and the frontier that follows from them.
+
+use bytes::Bytes;
+use quorum_core::{Busy, Incoming, Lineage, Refusal, Reply, SeqSet};
+use quorum_node::store::engine::memory::MemoryDisk;
+use quorum_node::store::{Store, StoreConfig};
+
+use crate::harness::{
+    TestClock, TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace,
+    on_memory, on_memory_with, op, record, value, write,
+};
+use quorum_core::Random;
+
+fn covering(record: quorum_core::Record, lineage: &Lineage, seqs: Vec<(u64, u64)>) -> Incoming {
+    Incoming { covers: vec![(lineage.clone(), SeqSet::from(seqs))], ..incoming(record) }
+}
+
+#[tokio::test]
+async fn the_newest_version_wins_and_every_dot_is_covered() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let newer = record(&n2, 2, "a", Some("new"), WALL + 2);
+    let older = record(&n2, 1, "a", Some("old"), WALL + 1);
+    assert_eq!(apply(&store, vec![incoming(newer.clone())]).await, [Reply::Stored]);
+    let replies = apply(&store, vec![incoming(older), incoming(newer.clone())]).await;
+    assert_eq!(replies, [Reply::Superseded { version: newer.version() }, Reply::Stored]);
+    assert_eq!(value(&store, "a"), Some(Bytes::from("new")));
+    assert_eq!(contiguous(&store, &n2), 2);
+    disk.crash();
+    let restarted = on_memory(&disk);
+    assert_eq!(value(&restarted, "a"), Some(Bytes::from("new")));
+    assert_eq!(contiguous(&restarted, &n2), 2);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_answered_without_another_sync() {
+    let disk = MemoryDisk::new();
+    let store = on_memory(&disk);
+    let once = record(&lineage("n2", 1), 1, "a", Some("1"), WALL);
+    apply(&store, vec![incoming(once.clone())]).await;
+    let syncs = disk.syncs();
+    assert_eq!(apply(&store, vec![incoming(once)]).await, [Reply::Stored]);
+    assert_eq!(disk.syncs(), syncs);
+}
+
+#[tokio::test]
+async fn a_batch_is_merged_in_order_with_one_sync() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    apply(&store, vec![incoming(record(&n2, 1, "a", Some("1"), WALL))]).await;
+    let syncs = disk.syncs();
+    let batch: Vec<Incoming> = (2..200)
+        .map(|seq| incoming(record(&n2, seq, "a", Some(&seq.to_string()), WALL + seq)))
+        .collect();
+    assert_eq!(apply(&store, batch).await, vec![Reply::Stored; 198]);
+    assert_eq!(disk.syncs(), syncs + 1);
+    assert_eq!(value(&store, "a"), Some(Bytes::from("199")));
+}
+
+#[tokio::test]
+async fn the_same_version_with_another_digest_is_drift_and_the_larger_digest_wins() {
+    let n2 = lineage("n2", 1);
+    let one = record(&n2, 1, "a", Some("1"), WALL);
+    let other = record(&n2, 1, "a", Some("2"), WALL);
+    let larger = if one.digest > other.digest { &one } else { &other };
+    let mut digests = Vec::new();
+    for (first, second) in [(&one, &other), (&other, &one)] {
+        let store = on_memory(&MemoryDisk::new());
+        apply(&store, vec![incoming(first.clone())]).await;
+        assert_eq!(apply(&store, vec![incoming(second.clone())]).await, [Reply::Drift]);
+        let stored = store.get(&namespace(), &key("a")).expect("readable").expect("there");
+        assert_eq!(stored.record.digest, larger.digest);
+        digests.push(store.content_digest().expect("readable"));
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[tokio::test]
+async fn a_refused_record_leaves_a_gap_and_nothing_waits_behind_it() {
+    let n2 = lineage("n2", 1);
+    let store = on_memory(&MemoryDisk::new());
+    let mut damaged = record(&n2, 2, "b", Some("1"), WALL);
+    damaged.payload = Bytes::from_static(b"other");
+    let early = record(&n2, 3, "c", Some("1"), WALL + 301_000);
+    let replies = apply(
+        &store,
+        vec![
+            incoming(record(&n2, 1, "a", Some("1"), WALL)),
+            covering(damaged, &n2, vec![(10, 12)]),
+            covering(early.clone(), &n2, vec![(20, 22)]),
+            incoming(record(&n2, 4, "d", Some("1"), WALL)),
+        ],
+    )
+    .await;
+    let expected = [
+        Reply::Stored,
+        Reply::Refused { reason: Refusal::Corrupt },
+        Reply::Busy { reason: Busy::Clock },
+        Reply::Stored,
+    ];
+    assert_eq!(replies, expected);
+    let held = store.frontier().of(&n2).cloned().expect("known");
+    assert_eq!(held, SeqSet::from(vec![(1, 1), (4, 4)]), "nor are the covers of what was refused");
+}
+
+#[tokio::test]
+async fn covers_come_with_their_record_only() {
+    let (disk, n2, n3) = (MemoryDisk::new(), lineage("n2", 1), lineage("n3", 1));
+    let store = on_memory(&disk);
+    let newest = record(&n2, 9, "a", Some("9"), WALL + 9);
+    let item = Incoming {
+        covers: vec![
+            (n2.clone(), SeqSet::from(vec![(1, 3), (5, 5)])),
+            (n3.clone(), SeqSet::from(vec![(7, 7)])),
+        ],
+        ..incoming(newest)
+    };
+    assert_eq!(apply(&store, vec![item]).await, [Reply::Stored]);
+    disk.crash();
+    let store = on_memory(&disk);
+    let frontier = store.frontier();
+    assert_eq!(frontier.of(&n2), Some(&SeqSet::from(vec![(1, 3), (5, 5), (9, 9)])));
+    assert_eq!(frontier.of(&n3), Some(&SeqSet::from(vec![(7, 7)])));
+}
+
+#[tokio::test]
+async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
+    let config = StoreConfig { intervals_max: 3, ..StoreConfig::default() };
+    let n2 = lineage("n2", 1);
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let put = |seq: u64| incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL));
+    let busy = Reply::Busy { reason: Busy::Gaps };
+    let replies = apply(&store, [1, 3, 5, 7].map(put).into()).await;
+    assert_eq!(replies, [Reply::Stored, Reply::Stored, Reply::Stored, busy.clone()]);
+    let wide = covering(record(&n2, 6, "w", Some("1"), WALL), &n2, vec![(9, 9), (11, 11)]);
+    assert_eq!(apply(&store, vec![wide]).await, [busy.clone()]);
+    let bare = Incoming {
+        record: None,
+        covers: vec![(n2.clone(), SeqSet::from(vec![(9, 9)]))],
+        trace: None,
+    };
+    assert_eq!(apply(&store, vec![bare]).await, [busy]);
+    assert_eq!(apply(&store, [6, 2, 7].map(put).into()).await, vec![Reply::Stored; 3]);
+    let held = store.frontier().of(&n2).cloned().expect("known");
+    assert_eq!(held, SeqSet::from(vec![(1, 3), (5, 7)]));
+}
+
+#[tokio::test]
+async fn lineages_are_capped_but_never_the_own_one() {
+    let config = StoreConfig { lineages_max: 2, ..StoreConfig::default() };
+    let disk = MemoryDisk::new();
+    let store = on_memory_with(&disk, "n1", config.clone(), &TestClock::new());
+    let from = |node: &str| incoming(record(&lineage(node, 1), 1, node, Some("1"), WALL));
+    let replies = apply(&store, vec![from("n2"), from("n3")]).await;
+    assert_eq!(replies, [Reply::Stored, Reply::Refused { reason: Refusal::Policy }]);
+    drop(store);
+    let store = on_memory_with(&disk, "n1", config, &TestClock::new());
+    write(&store, op("a", "1")).await;
+}
+
+#[tokio::test]
+async fn a_covered_dot_is_never_merged_again() {
+    let n2 = lineage("n2", 1);
+    let store = on_memory(&MemoryDisk::new());
+    store.cover(vec![(n2.clone(), SeqSet::from(vec![(1, 4)]))]).await.expect("durable");
+    assert_eq!(contiguous(&store, &n2), 4);
+    let late = record(&n2, 2, "a", Some("1"), WALL);
+    let replies = apply(&store, vec![incoming(late)]).await;
+    assert_eq!(replies, [Reply::Refused { reason: Refusal::TooOld }]);
+    assert_eq!(value(&store, "a"), None);
+}
+
+#[tokio::test]
+async fn a_delete_wins_over_what_it_deleted_wherever_it_arrives_first() {
+    let n2 = lineage("n2", 1);
+    let (put, delete) = (record(&n2, 1, "a", Some("1"), WALL), record(&n2, 2, "a", None, WALL + 1));
+    for order in [[put.clone(), delete.clone()], [delete, put]] {
+        let store = on_memory(&MemoryDisk::new());
+        for record in order {
+            apply(&store, vec![incoming(record)]).await;
+        }
+        assert_eq!(value(&store, "a"), None);
+        assert!(store.get(&namespace(), &key("a")).expect("readable").is_some(), "a tombstone");
+    }
+}
+
+#[tokio::test]
+async fn an_overfull_queue_is_busy_not_an_ack() {
+    let config = StoreConfig { queue_records_max: 8, ..StoreConfig::default() };
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let n2 = lineage("n2", 1);
+    let (mut tasks, mut stored) = (Vec::new(), 0_u64);
+    for seq in 1..=2_000_u64 {
+        let (store, n2) = (store.clone(), n2.clone());
+        tasks.push(tokio::spawn(async move {
+            apply(&store, vec![incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL))])
+                .await
+        }));
+    }
+    for task in tasks {
+        match task.await.expect("no panic").as_slice() {
+            [Reply::Stored] => stored += 1,
+            [Reply::Busy { reason: Busy::Overload | Busy::Gaps }] => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(store.frontier().of(&n2).expect("known").len(), stored);
+}
+
+/// The frontier is a promise: after any deliveries and any crash, every dot it covers is the key's current record or
+/// one that is newer.
+#[tokio::test]
+async fn replicas_that_heard_the_same_in_any_order_and_over_crashes_are_equal() {
+    let random = TestRandom::new(fresh_seed());
+    let lineages = [lineage("n2", 1), lineage("n3", 1), lineage("n3", 2)];
+    let mut records = Vec::new();
+    for lineage in &lineages {
+        for seq in 1..=40 {
+            let (name, millis) = (format!("k{}", random.below(12)), WALL + random.below(30));
+            let value = format!("{lineage}{seq}");
+            let value = (random.below(5) != 0).then_some(value.as_str());
+            // One origin never gives two records of a key one version.
+            let millis = millis + 100 * seq;
+            records.push(record(lineage, seq, &name, value, millis));
+        }
+    }
+    let mut digests = Vec::new();
+    for _ in 0..6 {
+        let disk = MemoryDisk::new();
+        let mut store: Store = on_memory(&disk);
+        let mut order = records.clone();
+        for at in (1..order.len()).rev() {
+            order.swap(at, usize::try_from(random.next_u64() % (at as u64 + 1)).expect("small"));
+        }
+        for (at, chunk) in order.chunks(7).enumerate() {
+            apply(&store, chunk.iter().cloned().map(incoming).collect()).await;
+            if at % 4 == 3 {
+                disk.crash();
+                store = on_memory(&disk);
+            }
+            for delivered in order.iter().take(7 * (at + 1)) {
+                assert!(store.frontier().contains(&delivered.dot), "acknowledged, so covered");
+                let name = quorum_node::record::Content::decode(&delivered.payload);
+                let name = name.expect("valid").key;
+                let held = store.get(&namespace(), &name).expect("readable").expect("there");
+                assert!(held.record.version() >= delivered.version());
+            }
+        }
+        for lineage in &lineages {
+            assert_eq!(contiguous(&store, lineage), 40);
+        }
+        digests.push(store.content_digest().expect("readable"));
+    }
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
