@@ -221,11 +221,10 @@ impl AckTracker {
 
     fn answer(&mut self, peer: &PeerId, answer: Answer) {
         // Strangers and the local member are not in the list, so they never count.
-        if let Some(member) = self.peers.iter_mut().find(|member| member.id == *peer)
-            && !member.answer.is_final()
-        {
-            let first_heard = [member.first_heard, answer.at()].into_iter().flatten().min();
-            *member = Peer { id: member.id.clone(), answer, first_heard };
+        let Some(member) = self.peers.iter_mut().find(|member| member.id == *peer) else { return };
+        member.first_heard = [member.first_heard, answer.at()].into_iter().flatten().min();
+        if !member.answer.is_final() {
+            member.answer = answer;
         }
     }
 

@@ -172,13 +172,13 @@ mod tests {
             state.1 = Some(context.waker().clone());
             if state.0 { Poll::Ready(7) } else { Poll::Pending }
         });
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let waited = scope.spawn(|| block_on(future));
             let waker = loop {
                 if let Some(waker) = shared.lock().1.take() {
                     break waker;
                 }
-                std::thread::yield_now();
+                thread::yield_now();
             };
             shared.lock().0 = true;
             waker.wake();

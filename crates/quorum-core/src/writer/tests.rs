@@ -202,8 +202,7 @@ fn an_ack_that_arrived_in_time_counts_however_late_it_is_looked_at() {
 #[test]
 fn a_store_that_commits_before_it_answers_needs_no_time_at_all() {
     let mesh = Mesh::new(1, [vec![Script::unreachable()], vec![Script::unreachable()]]);
-    let mut options = CommitOptions::default();
-    options.timeout = Some(Duration::ZERO);
+    let options = CommitOptions { timeout: Some(Duration::ZERO), ..CommitOptions::default() };
     assert_eq!(mesh.commit(options).expect("the local copy is there").got, 1);
 }
 
@@ -233,8 +232,7 @@ fn a_failed_local_append_is_indeterminate_because_peers_may_hold_the_record() {
 fn a_w_outside_the_members_leaves_nothing_staged_and_nothing_sent() {
     let mesh = Mesh::new(2, [vec![Script::stored(ms(1))], vec![Script::stored(ms(1))]]);
     for w in [0, 4] {
-        let mut options = CommitOptions::default();
-        options.w = Some(w);
+        let options = CommitOptions { w: Some(w), ..CommitOptions::default() };
         let refused = mesh.commit(options);
         assert!(
             matches!(
@@ -252,8 +250,7 @@ fn a_w_outside_the_members_leaves_nothing_staged_and_nothing_sent() {
 #[test]
 fn a_write_may_ask_for_another_w_and_another_deadline() {
     let mesh = Mesh::new(2, [vec![Script::stored(ms(10))], vec![Script::unreachable()]]);
-    let mut options = CommitOptions::default();
-    (options.w, options.timeout) = (Some(3), Some(ms(300)));
+    let options = CommitOptions { w: Some(3), timeout: Some(ms(300)), ..CommitOptions::default() };
     let (receipt, cause) = indeterminate(mesh.commit(options));
     assert_eq!(cause, missed(2, 3, QuorumFailureReason::Timeout));
     assert_eq!(receipt.elapsed, ms(300));
