@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::codec::MESSAGE_BYTES_MAX;
+
 /// The knobs of an [`Endpoint`](crate::Endpoint). The defaults suit a local network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,7 +24,8 @@ pub struct TransportConfig {
     pub keep_alive: Duration,
     /// How often a link asks its peer for its clock and its frontier.
     pub probe_interval: Duration,
-    /// Largest frame taken from a peer, in bytes.
+    /// Largest frame taken from a peer, in bytes; 16 MiB is the most that is possible. Alike on all members: a record
+    /// that does not fit into a frame here is not sent, and reported as refused by the peer, as too large.
     pub frame_bytes_max: usize,
     /// Largest batch handed to the store at once, in bytes.
     pub batch_bytes_max: usize,
@@ -42,6 +45,12 @@ pub struct TransportConfig {
     pub stream_window_bytes: u32,
     /// Flow-control window of one connection, in bytes.
     pub connection_window_bytes: u32,
+}
+
+impl TransportConfig {
+    pub(crate) fn frame_limit(&self) -> usize {
+        self.frame_bytes_max.min(MESSAGE_BYTES_MAX)
+    }
 }
 
 impl Default for TransportConfig {

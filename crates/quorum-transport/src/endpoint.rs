@@ -23,7 +23,7 @@ use crate::identity::{NodeIdentity, Roster};
 use crate::link::dial::Dialler;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
-use crate::server::accept::Server;
+use crate::server::accept::{Server, Serving};
 use crate::status::PeerStatus;
 use crate::tls;
 
@@ -33,6 +33,7 @@ use crate::tls;
 pub struct Endpoint {
     quic: quinn::Endpoint,
     peers: Arc<[Arc<Peer>]>,
+    serving: Serving,
     client: Arc<ArcSwap<quinn::ClientConfig>>,
     config: TransportConfig,
     roster: Arc<Roster>,
@@ -100,6 +101,7 @@ impl Endpoint {
         }
         let by_name: HashMap<_, _> =
             peers.iter().map(|peer| (peer.name().clone(), Arc::clone(peer))).collect();
+        let serving = Serving::default();
         let server = Arc::new(Server {
             endpoint: quic.clone(),
             roster: Arc::clone(&roster),
@@ -109,11 +111,13 @@ impl Endpoint {
             peers: by_name,
             stop: stop.clone(),
             tasks: tasks.clone(),
-            serving: Mutex::new(HashMap::new()),
+            serving: Arc::clone(&serving),
+            rolled_back: Arc::clone(&rolled_back),
             handshakes: AtomicUsize::new(0),
+            warned: Mutex::default(),
         });
         seams.runtime.spawn(Box::pin(tasks.track_future(server.run())));
-        Ok(Self { quic, peers, client, config, roster, seams, rolled_back, stop, tasks })
+        Ok(Self { quic, peers, serving, client, config, roster, seams, rolled_back, stop, tasks })
     }
 
     /// The address that peers reach this node under.
@@ -144,12 +148,14 @@ impl Endpoint {
         self.rolled_back.subscribe()
     }
 
-    /// Hangs up on every peer and says Hello anew: for a store that has just taken another incarnation.
+    /// Hangs up on every peer, both ways: for a store that has just taken another incarnation. This node says Hello anew,
+    /// and peers that dialled it are welcomed anew.
     pub fn reconnect(&self) {
         self.rolled_back.send_replace(false);
         for peer in &*self.peers {
             peer.hang_up.notify_one();
         }
+        self.serving.lock().values().for_each(|served| served.hang_up("welcome anew"));
     }
 
     /// Uses another identity for handshakes from now on. Connections that are up stay up.
@@ -166,7 +172,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Waits up to `grace` for connected peers to answer what they were sent, then says goodbye and ends every task.
+    /// Waits up to `grace` for connected peers to answer what they were sent, and up to `grace` once more for the store to
+    /// finish what they have sent, which is answered; then says goodbye.
     ///
     /// What is not answered by then is in the log, and is sent again after the next start.
     pub async fn shutdown(&self, grace: Duration) {
@@ -185,10 +192,21 @@ impl Endpoint {
         }
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if within(&**clock, grace, self.tasks.wait()).await.is_none() {
+            tracing::warn!(
+                "the store is still at work on what peers have sent; not waiting any longer"
+            );
+        }
         self.quic.close(close::GOODBYE, b"shutdown");
         // Long enough for the goodbyes to leave; connections to dead peers would linger for seconds.
         let _given_up = within(&**clock, grace.min(GOODBYES), self.quic.wait_idle()).await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.quic.close(close::GOODBYE, b"shutdown");
     }
 }
 

@@ -71,4 +71,8 @@ impl TransportError {
     pub(crate) fn refused(reason: HandshakeRefusal, detail: impl Into<String>) -> Self {
         Self::Refused { reason, detail: detail.into() }
     }
+
+    pub(crate) fn is_refusal(&self, expected: HandshakeRefusal) -> bool {
+        matches!(self, Self::Refused { reason, .. } if *reason == expected)
+    }
 }

@@ -54,14 +54,13 @@ impl Replicator for QuicPeers {
         let Outgoing { record, trace } = outgoing;
         let item = Incoming { record: Some(Arc::clone(&record)), covers: Vec::new(), trace };
         // Encoded once for all peers.
-        match append_frame(&item) {
-            Ok(frame) => {
-                let now = self.clock.now();
-                for peer in &*self.peers {
-                    peer.offer(&frame, &item, &record, now, replies.clone());
-                }
-            }
-            Err(error) => tracing::error!(dot = %record.dot, %error, "a record cannot be encoded"),
+        let frame = append_frame(&item);
+        if let Err(error) = &frame {
+            tracing::error!(dot = %record.dot, %error, "a record cannot be sent");
+        }
+        let now = self.clock.now();
+        for peer in &*self.peers {
+            peer.offer(frame.as_ref().ok(), &item, &record.dot, now, replies.clone());
         }
         Replies { queue }
     }

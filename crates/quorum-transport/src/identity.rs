@@ -113,7 +113,7 @@ impl Roster {
             return Err(InvalidRoster::Twice(pair[0].name.clone()));
         }
         for member in &members {
-            if ServerName::try_from(member.name.as_str()).is_err() {
+            if !matches!(ServerName::try_from(member.name.as_str()), Ok(ServerName::DnsName(_))) {
                 return Err(InvalidRoster::NotADnsName(member.name.clone()));
             }
         }
@@ -186,7 +186,8 @@ mod tests {
     fn a_roster_names_each_member_once_and_the_local_one() {
         assert!(matches!(roster("a", &["a", "b", "a"]), Err(InvalidRoster::Twice(_))));
         assert!(matches!(roster("c", &["a", "b"]), Err(InvalidRoster::LocalMissing(_))));
-        assert!(matches!(roster("a", &["a", "b."]), Ok(_) | Err(InvalidRoster::NotADnsName(_))));
+        assert!(matches!(roster("a", &["a", "10.0.0.1"]), Err(InvalidRoster::NotADnsName(_))));
+        assert!(matches!(roster("a", &["a", "b..c"]), Err(InvalidRoster::NotADnsName(_))));
         assert_eq!(roster("a", &["b", "a"]).map(|r| r.peers().count()), Ok(1));
     }
 

@@ -16,6 +16,9 @@ use crate::wire::PROTOCOL;
 /// Streams a peer may have open at once: control, two lanes, and one of each being replaced.
 const STREAMS_MAX: u32 = 6;
 
+/// Early packets of one connection that are kept until it is accepted, in bytes.
+const INCOMING_BYTES_MAX: u64 = 16 << 10;
+
 fn identity(error: impl std::fmt::Display) -> TransportError {
     TransportError::Identity(error.to_string())
 }
@@ -44,7 +47,10 @@ pub(crate) fn server(
     let quic = QuicServerConfig::try_from(tls).map_err(identity)?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(quic));
     server.transport_config(Arc::new(transport(config)));
+    // What waits for the accept loop: it never waits long, and is bounded all the same.
     server.max_incoming(config.handshakes_max);
+    server.incoming_buffer_size(INCOMING_BYTES_MAX);
+    server.incoming_buffer_size_total(INCOMING_BYTES_MAX * config.handshakes_max as u64);
     server.migration(false);
     Ok(server)
 }
@@ -74,6 +80,8 @@ fn transport(config: &TransportConfig) -> QuicTransport {
     let mut quic = QuicTransport::default();
     let idle = IdleTimeout::try_from(config.idle_timeout)
         .unwrap_or_else(|_| VarInt::from_u32(5_000).into());
+    // A lost first packet is sent again well within one attempt at dialling.
+    quic.initial_rtt(config.dial_timeout / 10);
     quic.max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(config.keep_alive))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))

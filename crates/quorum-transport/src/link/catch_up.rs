@@ -1,5 +1,7 @@
 //! The catch-up lane: what the peer lacks, out of the log, behind whatever is live.
 
+use std::time::{Duration, Instant};
+
 use quorum_core::{Clock, Frontier, Incoming, LogSource, PeerId, Replay, ReplicaStore};
 
 use crate::config::TransportConfig;
@@ -24,14 +26,37 @@ pub(crate) struct CatchUp<'a, S> {
     pub(crate) store: &'a S,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) config: &'a TransportConfig,
+    pub(crate) pace: Pace,
+    pub(crate) snapshots: SnapshotPause,
+}
+
+/// When everything may be sent again, after a time when the peer did not take all of it.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotPause {
+    until: Option<Instant>,
+    failures: u32,
+}
+
+impl SnapshotPause {
+    /// Longest pause, in times the shortest.
+    const GROWTH_MAX: u32 = 64;
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    fn begin(&mut self, now: Instant, shortest: Duration) {
+        let growth = 1_u32.checked_shl(self.failures).unwrap_or(Self::GROWTH_MAX);
+        self.until = Some(now + shortest * growth.min(Self::GROWTH_MAX));
+        self.failures += 1;
+    }
 }
 
 impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
     /// Brings the peer up to date, and keeps it so, until the connection ends.
     pub(crate) async fn run(mut self) -> Result<(), TransportError> {
-        let mut pace = Pace::new(self.config.catch_up_bytes_per_second);
         loop {
-            if !self.round(&mut pace).await? {
+            if !self.round().await? {
                 let look_again = self.clock.sleep_until(self.peer.look_again(self.clock.now()));
                 tokio::select! {
                     () = self.peer.catch_up_ready.notified() => {}
@@ -42,10 +67,7 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
     }
 
     /// Sends one chunk of every lineage that is owed. Tells whether there was anything.
-    async fn round(&mut self, pace: &mut Pace) -> Result<bool, TransportError> {
-        if self.peer.is_saturated() {
-            return Ok(false);
-        }
+    async fn round(&mut self) -> Result<bool, TransportError> {
         let held = self.store.frontier();
         let owed = self.peer.owed(self.us, &held, self.clock.now());
         let mut sent_any = false;
@@ -53,53 +75,63 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
             match self.store.replay(lineage, wanted, self.config.catch_up_chunk_bytes).await {
                 Replay::Items(items) => {
                     sent_any |= !items.is_empty();
-                    self.send(items, pace).await?;
+                    self.send(items).await?;
                 }
-                Replay::Trimmed => {
+                Replay::Trimmed if self.snapshots.is_over(self.clock.now()) => {
                     tracing::info!(peer = %self.peer.name(), %lineage, "the log no longer reaches back far enough, sending everything");
-                    return self.snapshot(held, pace).await.map(|()| true);
+                    self.snapshot(held).await?;
+                    return Ok(true);
                 }
+                Replay::Trimmed => {}
             }
         }
         Ok(sent_any)
     }
 
     /// Sends every current record, and claims the frontier of before only behind the last one.
-    async fn snapshot(&mut self, held: Frontier, pace: &mut Pace) -> Result<(), TransportError> {
+    async fn snapshot(&mut self, held: Frontier) -> Result<(), TransportError> {
+        let untaken_before = self.lane.untaken();
         let mut cursor = None;
         loop {
             let (items, next) = self.store.snapshot(cursor, self.config.catch_up_chunk_bytes).await;
-            self.send(items, pace).await?;
+            self.send(items).await?;
             let Some(next) = next else { break };
             cursor = Some(next);
         }
         self.lane.until_unanswered_at_most(0, 0).await;
-        if self.peer.status().deferred > 0 {
-            // Some record was not taken, so the claim would not be true; what was taken is known and not sent again
-            // before the whole is tried anew.
+        if self.lane.untaken() > untaken_before {
+            // Some record was not taken, so the claim would not be true. What is refused may be refused for good, so
+            // the whole is not tried anew at once.
+            self.snapshots.begin(self.clock.now(), self.config.retry_max);
             return Ok(());
         }
+        self.snapshots = SnapshotPause::default();
         let covers = held.iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-        self.send(vec![Incoming { record: None, covers, trace: None }], pace).await?;
+        self.send(vec![Incoming { record: None, covers, trace: None }]).await?;
         self.lane.until_unanswered_at_most(0, 0).await;
         Ok(())
     }
 
-    async fn send(&mut self, items: Vec<Incoming>, pace: &mut Pace) -> Result<(), TransportError> {
-        if items.is_empty() {
-            return Ok(());
-        }
+    async fn send(&mut self, items: Vec<Incoming>) -> Result<(), TransportError> {
         let (mut frames, mut sent, mut bytes) = (Vec::new(), Vec::new(), 0);
         let handed_over = self.clock.now();
         for item in items {
+            let frame = append_frame(&item).ok().filter(|frame| self.peer.fits(frame));
+            let Some(frame) = frame else {
+                self.lane.skip();
+                self.peer.too_large(&item, handed_over);
+                continue;
+            };
             self.peer.under_way(&item);
-            let frame = append_frame(&item)?;
             bytes += frame.len();
             frames.push(frame);
             sent.push(Sent { item, handed_over, span: None });
         }
+        if frames.is_empty() {
+            return Ok(());
+        }
         self.lane.send(frames, sent).await?;
-        let free_at = pace.spend(bytes, self.clock.now());
+        let free_at = self.pace.spend(bytes, self.clock.now());
         self.clock.sleep_until(free_at).await;
         let bytes = CHUNKS_UNANSWERED * self.config.catch_up_chunk_bytes;
         self.lane.until_unanswered_at_most(bytes, ITEMS_UNANSWERED).await;
@@ -115,4 +147,21 @@ pub(crate) fn append_frame(item: &Incoming) -> Result<bytes::Bytes, TransportErr
         trace: item.trace.map(|trace| *trace.as_bytes()),
     };
     codec::encode_frame(&append).map_err(|error| TransportError::Protocol(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_after_an_incomplete_snapshot_doubles_up_to_a_ceiling() {
+        let (mut pause, now, second) =
+            (SnapshotPause::default(), Instant::now(), Duration::from_secs(1));
+        assert!(pause.is_over(now));
+        for expected in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+            pause.begin(now, second);
+            let end = now + expected * second;
+            assert!(!pause.is_over(end - Duration::from_nanos(1)) && pause.is_over(end));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{HandshakeRefusal, Lineage, LogSource, ReplicaStore, SkewProbe, rolled_back};
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +17,10 @@ use crate::config::TransportConfig;
 use crate::error::TransportError;
 use crate::frames::FrameReader;
 use crate::identity::Roster;
-use crate::link::catch_up::CatchUp;
+use crate::link::catch_up::{CatchUp, SnapshotPause};
 use crate::link::lane;
 use crate::link::live;
+use crate::link::pace::Pace;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
 use crate::wire::codec;
@@ -38,6 +39,12 @@ pub(crate) struct Dialler<S> {
     pub(crate) stop: CancellationToken,
 }
 
+/// How a connection, or an attempt at one, came to its end.
+struct Ended {
+    error: TransportError,
+    was_up_for: Duration,
+}
+
 /// A connection that the peer has welcomed.
 struct Welcomed {
     connection: Connection,
@@ -49,24 +56,27 @@ struct Welcomed {
 impl<S: ReplicaStore + LogSource> Dialler<S> {
     /// Keeps the link up until shutdown.
     pub(crate) async fn run(self) {
+        let (clock, config) = (&*self.seams.clock, &self.config);
         let mut attempt = 0;
-        while let Some(outcome) = self.stop.run_until_cancelled(self.session(&mut attempt)).await {
-            let Err(error) = outcome else { continue };
-            // Said by the peer, or found in its frontier.
-            if matches!(error, TransportError::Refused { reason: HandshakeRefusal::RolledBack, .. })
-            {
-                self.rolled_back.send_replace(true);
+        while let Some(ended) = self.stop.run_until_cancelled(self.session(attempt)).await {
+            // A link that was up for a while begins afresh; one that always breaks at once is not hammered at.
+            if ended.was_up_for > config.redial_max {
+                attempt = 0;
             }
-            self.note(&error, attempt);
+            self.note(&ended.error, attempt);
             let random = self.seams.random.next_u64();
             let pause =
-                backoff::delay(attempt, self.config.redial_min, self.config.redial_max, random);
+                |attempt| backoff::delay(attempt, config.redial_min, config.redial_max, random);
+            let redial_at = clock.now() + pause(attempt);
             attempt = attempt.saturating_add(1);
             tokio::select! {
                 () = self.stop.cancelled() => break,
+                () = clock.sleep_until(redial_at) => {}
                 // The peer has just reached us, so it can be reached.
-                () = self.peer.dial_now.notified() => {}
-                () = self.seams.clock.sleep_until(self.seams.clock.now() + pause) => {}
+                () = self.peer.dial_now.notified() => {
+                    attempt = 0;
+                    clock.sleep_until(redial_at.min(clock.now() + pause(0))).await;
+                }
             }
         }
         self.peer.disconnected(None);
@@ -89,29 +99,38 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
     }
 
     /// One connection, from the first packet to its end.
-    async fn session(&self, attempt: &mut u32) -> Result<(), TransportError> {
-        let limit = self.config.dial_timeout;
-        let welcomed = within(&*self.seams.clock, limit, self.connect()).await;
-        let welcomed = welcomed.ok_or(TransportError::TimedOut(limit))??;
+    async fn session(&self, attempt: u32) -> Ended {
+        let (clock, limit) = (&*self.seams.clock, self.config.dial_timeout);
+        let welcomed = within(clock, limit, self.connect(attempt)).await;
+        let welcomed = match welcomed.unwrap_or(Err(TransportError::TimedOut(limit))) {
+            Ok(welcomed) => welcomed,
+            Err(error) => return Ended { error, was_up_for: Duration::ZERO },
+        };
+        let up_since = clock.now();
         tracing::info!(peer = %self.peer.name(), "link up");
-        let (connection, up_since) = (welcomed.connection.clone(), self.seams.clock.now());
-        let outcome = self.keep(welcomed).await;
-        // A connection that ends as soon as it is welcomed must not be dialled in a tight loop.
-        if self.seams.clock.now().saturating_duration_since(up_since) > self.config.redial_max {
-            *attempt = 0;
-        }
-        let cause = connection.close_reason();
-        connection.close(close::GOODBYE, b"link restarts");
-        // If the connection is gone, its own word about why is the most precise.
-        match (outcome, cause) {
-            (Err(TransportError::Lost(_)), Some(cause)) => Err(close::explain(&cause)),
-            (outcome, _) => outcome,
-        }
+        let connection = welcomed.connection.clone();
+        let error = match (self.keep(welcomed).await, connection.close_reason()) {
+            // If the connection is gone, its own word about why is the most precise.
+            (TransportError::Lost(_), Some(cause)) => self.heard(&cause),
+            (error, _) => error,
+        };
+        let (code, detail) = close::farewell(&error);
+        connection.close(code, detail.as_bytes());
+        Ended { error, was_up_for: clock.now().saturating_duration_since(up_since) }
     }
 
-    async fn connect(&self) -> Result<Welcomed, TransportError> {
+    /// What the peer says by ending the connection.
+    fn heard(&self, cause: &ConnectionError) -> TransportError {
+        let error = close::explain(cause);
+        if error.is_refusal(HandshakeRefusal::RolledBack) {
+            self.rolled_back.send_replace(true);
+        }
+        error
+    }
+
+    async fn connect(&self, attempt: u32) -> Result<Welcomed, TransportError> {
         let name = self.peer.name();
-        let address = resolve(&self.peer.member.address).await?;
+        let address = resolve(&self.peer.member.address, attempt).await?;
         let client = (**self.client.load()).clone();
         let connecting = self
             .endpoint
@@ -120,11 +139,10 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         let connection = connecting.await.map_err(|error| close::explain(&error))?;
         let outcome = self.greet(&connection).await;
         outcome.map_err(|error| match connection.close_reason() {
-            Some(cause) => close::explain(&cause),
+            Some(cause) => self.heard(&cause),
             None => {
-                if let TransportError::Refused { reason, detail } = &error {
-                    connection.close(close::code_of(*reason), detail.as_bytes());
-                }
+                let (code, detail) = close::farewell(&error);
+                connection.close(code, detail.as_bytes());
                 error
             }
         })
@@ -133,7 +151,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
     async fn greet(&self, connection: &Connection) -> Result<Welcomed, TransportError> {
         let opened = connection.open_bi().await.map_err(|error| close::explain(&error))?;
         let (mut control, answers): (SendStream, RecvStream) = opened;
-        let mut answers = FrameReader::new(answers, self.config.frame_bytes_max);
+        let mut answers = FrameReader::new(answers, self.config.frame_limit());
         let ours = self.store.lineage();
         let hello = Hello {
             cluster: self.roster.cluster(),
@@ -152,7 +170,14 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             return Err(TransportError::refused(HandshakeRefusal::WrongName, detail));
         }
         if rolled_back(&ours, &frontier) {
+            self.rolled_back.send_replace(true);
+            // Not a refusal: the peer would take that for news about itself.
             let detail = format!("{} remembers a later start of this node", self.peer.name());
+            return Err(TransportError::Lost(detail));
+        }
+        if rolled_back(&lineage, &self.store.frontier()) {
+            let (peer, epoch) = (self.peer.name(), lineage.epoch);
+            let detail = format!("{peer} says epoch {epoch}, a later one is remembered");
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
         self.peer.connected(self.seams.clock.now(), lineage, frontier);
@@ -160,9 +185,16 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
     }
 
     /// Runs the lanes and the probe until one of them ends, and with it the connection.
-    async fn keep(&self, welcomed: Welcomed) -> Result<(), TransportError> {
+    async fn keep(&self, welcomed: Welcomed) -> TransportError {
+        match self.lanes(welcomed).await {
+            Ok(()) => TransportError::Lost("a lane ended".into()),
+            Err(error) => error,
+        }
+    }
+
+    async fn lanes(&self, welcomed: Welcomed) -> Result<(), TransportError> {
         let Welcomed { connection, control, answers, ours } = welcomed;
-        let (clock, frame_bytes_max) = (&*self.seams.clock, self.config.frame_bytes_max);
+        let (clock, frame_bytes_max) = (&*self.seams.clock, self.config.frame_limit());
         let (live, live_acks) =
             lane::open(&connection, LaneKind::Live, &ours, frame_bytes_max).await?;
         let (late, late_acks) =
@@ -174,12 +206,16 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             store: &*self.store,
             clock,
             config: &self.config,
+            pace: Pace::new(self.config.catch_up_bytes_per_second),
+            snapshots: SnapshotPause::default(),
         };
         tokio::select! {
-            outcome = live::run(live, &self.peer) => outcome,
+            biased;
+            // Acks first: those that came before the end of the connection count.
             outcome = live_acks.hear(&self.peer, clock) => outcome,
-            outcome = catch_up.run() => outcome,
             outcome = late_acks.hear(&self.peer, clock) => outcome,
+            outcome = live::run(live, &self.peer) => outcome,
+            outcome = catch_up.run() => outcome,
             outcome = self.probe(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
             () = self.peer.hang_up.notified() => Err(TransportError::Lost("hung up to say hello anew".into())),
@@ -206,9 +242,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             let probe =
                 SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
             self.peer.measured(probe.offset(), probe.round_trip());
-            if let Some(frontier) = frontier {
-                self.peer.reported(&frontier);
-            }
+            self.peer.reported(frontier.as_ref());
             clock.sleep_until(clock.now() + self.config.probe_interval).await;
         }
     }
@@ -237,14 +271,14 @@ pub(crate) async fn hear<M: serde::de::DeserializeOwned>(
     codec::decode(&frame).map_err(|error| TransportError::Protocol(error.to_string()))
 }
 
-/// The first address behind a name. Plain addresses need no look-up.
-async fn resolve(address: &str) -> Result<SocketAddr, TransportError> {
+/// An address behind a name: the next one at every attempt. Plain addresses need no look-up.
+async fn resolve(address: &str, attempt: u32) -> Result<SocketAddr, TransportError> {
     if let Ok(plain) = address.parse() {
         return Ok(plain);
     }
     let failed = |cause| TransportError::Resolve { address: address.to_owned(), cause };
-    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
-    found
-        .next()
+    let found: Vec<_> = tokio::net::lookup_host(address).await.map_err(failed)?.collect();
+    let next = (attempt as usize).checked_rem(found.len()).and_then(|next| found.get(next));
+    next.copied()
         .ok_or_else(|| failed(std::io::Error::new(std::io::ErrorKind::NotFound, "no address")))
 }

@@ -1,6 +1,7 @@
 //! One lane of a connection: a stream on which records go out and cumulative acks come back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ pub(crate) struct Lane {
     ledger: Arc<Mutex<Ledger>>,
     /// Rings when items were answered.
     answered: Arc<Notify>,
+    /// Items that the peer did not take.
+    untaken: Arc<AtomicU64>,
 }
 
 /// The half of a lane on which acks come back.
@@ -28,6 +31,7 @@ pub(crate) struct Acks {
     frames: FrameReader,
     ledger: Arc<Mutex<Ledger>>,
     answered: Arc<Notify>,
+    untaken: Arc<AtomicU64>,
 }
 
 /// Opens a lane on a welcomed connection.
@@ -49,12 +53,14 @@ pub(crate) async fn open(
         .map_err(|error| TransportError::Protocol(error.to_string()))?;
     stream.write_chunk(opening).await.map_err(|error| TransportError::Lost(error.to_string()))?;
     let (ledger, answered) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(Notify::new()));
+    let untaken = Arc::new(AtomicU64::new(0));
     let acks = Acks {
         frames: FrameReader::new(back, frame_bytes_max),
         ledger: Arc::clone(&ledger),
         answered: Arc::clone(&answered),
+        untaken: Arc::clone(&untaken),
     };
-    Ok((Lane { stream, ledger, answered }, acks))
+    Ok((Lane { stream, ledger, answered, untaken }, acks))
 }
 
 impl Lane {
@@ -73,6 +79,16 @@ impl Lane {
             .write_all_chunks(&mut frames)
             .await
             .map_err(|error| TransportError::Lost(error.to_string()))
+    }
+
+    /// An item could not be sent on this lane.
+    pub(crate) fn skip(&self) {
+        self.untaken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many items of this lane the peer has not taken so far.
+    pub(crate) fn untaken(&self) -> u64 {
+        self.untaken.load(Ordering::Relaxed)
     }
 
     /// Returns once at most `bytes` and `items` are sent and unanswered.
@@ -103,7 +119,9 @@ impl Acks {
             let (now, synced) = (clock.now(), ack.synced);
             let settled = self.ledger.lock().settle(ack).map_err(|error| protocol(&error))?;
             for (sent, reply) in settled {
-                peer.answered(&sent, &reply, synced, now);
+                if !peer.answered(&sent, &reply, synced, now) {
+                    self.untaken.fetch_add(1, Ordering::Relaxed);
+                }
             }
             self.answered.notify_one();
         }

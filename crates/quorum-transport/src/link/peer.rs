@@ -1,13 +1,13 @@
 //! The state of one link that outlives its connections: what waits for the peer, what it holds, what it put off.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    ClockOffset, Deferred, Dot, Frontier, Incoming, Lineage, Observer, PeerId, PeerReply, Record,
+    ClockOffset, Deferred, Dot, Frontier, Incoming, Lineage, Observer, PeerId, PeerReply, Refusal,
     Reply, owed_to,
 };
 use tokio::sync::{Notify, mpsc};
@@ -16,6 +16,7 @@ use crate::config::TransportConfig;
 use crate::identity::Member;
 use crate::link::ledger::Sent;
 use crate::status::PeerStatus;
+use crate::wire::LENGTH_BYTES;
 
 /// Answers of peers to one write, on their way to its writer.
 pub(crate) type ReplySender = mpsc::Sender<PeerReply>;
@@ -25,6 +26,7 @@ pub(crate) struct Peer {
     pub(crate) member: Member,
     observer: Arc<dyn Observer>,
     live_queue_bytes_max: usize,
+    frame_bytes_max: usize,
     state: Mutex<State>,
     /// A record waits in the live queue.
     pub(crate) live_ready: Notify,
@@ -44,10 +46,14 @@ struct State {
     /// Dots on this connection: queued, or sent and not answered for good.
     under_way: Frontier,
     deferred: Deferred,
+    /// What else the items stand for that were put off, by the dot under which each is in `deferred`.
+    deferred_covers: BTreeMap<Dot, Frontier>,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
     /// Writes whose verdict may depend on this peer.
     waiting: HashMap<Dot, Waiting>,
+    /// Bytes kept with them, so that they can be asked again.
+    waiting_bytes: usize,
     prune_at: usize,
     /// Records were left to the log because the queue was full.
     behind: bool,
@@ -64,8 +70,8 @@ struct Queued {
 
 /// A write whose verdict may depend on this peer.
 struct Waiting {
-    frame: Bytes,
-    item: Incoming,
+    /// What to send again after a reconnect. Without it the record comes from the log.
+    again: Option<(Bytes, Incoming)>,
     handed_over: Instant,
     replies: ReplySender,
     /// Further writers that wait for the same record: retries of a write that is still under way.
@@ -78,6 +84,10 @@ impl Waiting {
     /// Whether some writer still listens.
     fn is_wanted(&self) -> bool {
         !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
+    }
+
+    fn bytes(&self) -> usize {
+        self.again.as_ref().map_or(0, |(frame, _)| frame.len())
     }
 }
 
@@ -97,9 +107,11 @@ impl Peer {
             known: None,
             under_way: Frontier::new(),
             deferred,
+            deferred_covers: BTreeMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             waiting: HashMap::new(),
+            waiting_bytes: 0,
             prune_at: PRUNE_AT_MIN,
             behind: false,
             offset: None,
@@ -110,6 +122,7 @@ impl Peer {
             member,
             observer,
             live_queue_bytes_max: config.live_queue_bytes_max,
+            frame_bytes_max: config.frame_limit(),
             state: Mutex::new(state),
             live_ready: Notify::new(),
             catch_up_ready: Notify::new(),
@@ -124,46 +137,68 @@ impl Peer {
 
     // What comes from the writer.
 
-    /// A new write: queued if the peer keeps up, else left to the log.
+    /// A new write: queued if the peer keeps up, else left to the log. Without a frame it is too large to be sent at all.
+    /// A write that is under way already is not sent again; whoever waits is told as well.
     pub(crate) fn offer(
         &self,
-        frame: &Bytes,
+        frame: Option<&Bytes>,
         item: &Incoming,
-        record: &Record,
+        dot: &Dot,
         handed_over: Instant,
         replies: ReplySender,
     ) {
+        let frame = frame.filter(|frame| self.fits(frame));
         let mut state = self.state.lock();
-        if let Some(waiting) = state.waiting.get_mut(&record.dot) {
+        if let Some(waiting) = state.waiting.get_mut(dot) {
             waiting.more_replies.retain(|replies| !replies.is_closed());
             waiting.more_replies.push(replies);
             return;
         }
-        let (frame, item, more_replies) = (frame.clone(), item.clone(), Vec::new());
-        let waiting = Waiting { frame, item, handed_over, replies, more_replies, told_busy: false };
-        if state.connected.is_some() {
-            self.enqueue(&mut state, &waiting, &record.dot);
+        if let Some(frame) = frame
+            && state.connected.is_some()
+        {
+            self.enqueue(&mut state, frame, item, handed_over, dot);
         }
-        state.waiting.insert(record.dot.clone(), waiting);
-        if state.waiting.len() >= state.prune_at {
-            state.waiting.retain(|_, waiting| waiting.is_wanted());
-            state.prune_at = (2 * state.waiting.len()).max(PRUNE_AT_MIN);
+        let again = frame.map(|frame| (frame.clone(), item.clone()));
+        let more_replies = Vec::new();
+        let waiting = Waiting { again, handed_over, replies, more_replies, told_busy: false };
+        state.keep_waiting(dot, waiting, self.live_queue_bytes_max);
+        drop(state);
+        if frame.is_none() {
+            self.too_large(item, handed_over);
         }
     }
 
-    fn enqueue(&self, state: &mut State, waiting: &Waiting, dot: &Dot) {
-        let bytes = waiting.frame.len();
+    /// Whether the peer takes a frame of this size.
+    pub(crate) fn fits(&self, frame: &Bytes) -> bool {
+        frame.len() <= LENGTH_BYTES + self.frame_bytes_max
+    }
+
+    /// The item is larger than a frame may be: it stays a gap there, and what is behind it goes on.
+    pub(crate) fn too_large(&self, item: &Incoming, now: Instant) {
+        let sent = Sent { item: item.clone(), handed_over: now, span: None };
+        self.answered(&sent, &Reply::Refused { reason: Refusal::TooLarge }, true, now);
+    }
+
+    fn enqueue(
+        &self,
+        state: &mut State,
+        frame: &Bytes,
+        item: &Incoming,
+        handed_over: Instant,
+        dot: &Dot,
+    ) {
+        let bytes = frame.len();
         if state.queued_bytes + bytes > self.live_queue_bytes_max || state.deferred.is_full() {
             state.behind = true;
             self.catch_up_ready.notify_one();
             return;
         }
-        let span =
-            waiting.item.trace.map(|_| tracing::debug_span!("quorum.send", peer = %self.name()));
-        let sent = Sent { item: waiting.item.clone(), handed_over: waiting.handed_over, span };
+        let span = item.trace.map(|_| tracing::debug_span!("quorum.send", peer = %self.name()));
+        let sent = Sent { item: item.clone(), handed_over, span };
         state.under_way.insert(dot);
         state.queued_bytes += bytes;
-        state.queue.push_back(Queued { frame: waiting.frame.clone(), sent });
+        state.queue.push_back(Queued { frame: frame.clone(), sent });
         self.live_ready.notify_one();
     }
 
@@ -188,7 +223,8 @@ impl Peer {
     /// connection counts towards a verdict.
     pub(crate) fn connected(&self, now: Instant, lineage: Lineage, mut frontier: Frontier) {
         let mut state = self.state.lock();
-        state.waiting.retain(|_, waiting| waiting.is_wanted());
+        let state = &mut *state;
+        state.prune();
         let mut undecided: Vec<Dot> = state.waiting.keys().cloned().collect();
         undecided.sort_unstable();
         for dot in &undecided {
@@ -199,12 +235,12 @@ impl Peer {
         state.known = Some(frontier);
         state.last_error = None;
         for dot in undecided {
-            if let Some(waiting) = state.waiting.remove(&dot) {
-                self.enqueue(&mut state, &waiting, &dot);
-                state.waiting.insert(dot, waiting);
+            let Some(waiting) = state.waiting.get(&dot) else { continue };
+            let handed_over = waiting.handed_over;
+            if let Some((frame, item)) = waiting.again.clone() {
+                self.enqueue(state, &frame, &item, handed_over, &dot);
             }
         }
-        drop(state);
         self.observer.link(self.name(), true);
         self.catch_up_ready.notify_one();
     }
@@ -226,30 +262,29 @@ impl Peer {
         }
     }
 
-    /// The peer answered an item.
-    pub(crate) fn answered(&self, sent: &Sent, reply: &Reply, synced: bool, now: Instant) {
+    /// The peer answered an item. Tells whether it was taken.
+    pub(crate) fn answered(&self, sent: &Sent, reply: &Reply, synced: bool, now: Instant) -> bool {
         self.observe(sent, reply, now);
+        let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
         let mut state = self.state.lock();
         if let Some(record) = &sent.item.record {
             state.tell(&record.dot, self.name(), reply, now);
         }
-        let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
         if taken && !synced {
             // Durable enough for the writer; the peer's frontier will tell when it is for the log.
-            return;
+            return true;
         }
-        state.settle(&sent.item, taken);
-        if let Some(record) = &sent.item.record {
-            match reply {
-                Reply::Busy { .. } => state.deferred.put_off(record.dot.clone(), now),
-                Reply::Refused { .. } => state.deferred.put_off_long(record.dot.clone(), now),
-                _ => state.deferred.settle(&record.dot),
-            }
+        state.no_longer_under_way(&sent.item);
+        match reply {
+            Reply::Busy { .. } => state.put_off(&sent.item, now, Deferred::put_off),
+            Reply::Refused { .. } => state.put_off(&sent.item, now, Deferred::put_off_long),
+            _ => state.taken(&sent.item),
         }
+        drop(state);
         if !taken {
-            drop(state);
             self.catch_up_ready.notify_one();
         }
+        taken
     }
 
     fn observe(&self, sent: &Sent, reply: &Reply, now: Instant) {
@@ -272,12 +307,18 @@ impl Peer {
         }
     }
 
-    /// The peer says what it durably holds now.
-    pub(crate) fn reported(&self, frontier: &Frontier) {
+    /// The peer says what it durably holds now, or that it is what it said last.
+    pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
         let mut state = self.state.lock();
-        state.known.get_or_insert_default().merge(frontier);
+        let state = &mut *state;
+        let known = state.known.get_or_insert_default();
+        if let Some(frontier) = frontier {
+            known.merge(frontier);
+        }
         // Copies that were not synced when they were answered are by now, if the frontier says so.
-        state.under_way = state.under_way.minus(frontier);
+        if !state.under_way.is_empty() {
+            state.under_way = state.under_way.minus(known);
+        }
     }
 
     /// A fresh estimate of the peer's clock.
@@ -290,14 +331,33 @@ impl Peer {
 
     // What the catch-up lane needs.
 
-    /// What the peer lacks, should get from us, and is not already on its way or put off.
+    /// What the peer lacks, should get from us, and is not already on its way or put off. A peer that has put off as much
+    /// as may be is only asked again for what is due.
     pub(crate) fn owed(&self, us: &PeerId, held: &Frontier, now: Instant) -> Frontier {
         let mut state = self.state.lock();
-        let _due = state.deferred.take_due(now);
-        state.behind = false;
+        let state = &mut *state;
         let Some(known) = &state.known else { return Frontier::new() };
-        let owed = owed_to(self.name(), us, held, known).minus(&state.under_way);
-        if state.deferred.is_empty() { owed } else { owed.minus(&state.deferred.dots()) }
+        let was_full = state.deferred.is_full();
+        let mut due = Frontier::new();
+        for dot in state.deferred.take_due(now) {
+            due.insert(&dot);
+            if let Some(covers) = state.deferred_covers.remove(&dot) {
+                due.merge(&covers);
+            }
+            if known.contains(&dot) {
+                // The peer has it by other means.
+                state.deferred.settle(&dot);
+            }
+        }
+        state.behind = false;
+        let mut owed = owed_to(self.name(), us, held, known).minus(&state.under_way);
+        if !state.deferred.is_empty() {
+            owed = owed.minus(&state.deferred.dots());
+            for covers in state.deferred_covers.values() {
+                owed = owed.minus(covers);
+            }
+        }
+        if was_full { owed.minus(&owed.minus(&due)) } else { owed }
     }
 
     /// An item from the log is about to be sent.
@@ -316,11 +376,6 @@ impl Peer {
         let state = self.state.lock();
         let pause = if state.behind { BEHIND } else { IDLE };
         state.deferred.next_due().map_or(now + pause, |due| due.clamp(now + BEHIND, now + pause))
-    }
-
-    /// Whether the peer has put off so much that nothing further should be tried.
-    pub(crate) fn is_saturated(&self) -> bool {
-        self.state.lock().deferred.is_full()
     }
 
     /// Whether everything queued has been answered.
@@ -360,26 +415,71 @@ impl State {
             }
         }
         waiting.told_busy |= is_busy;
-        if !is_busy {
-            self.waiting.remove(dot);
+        if !is_busy && let Some(told) = self.waiting.remove(dot) {
+            self.waiting_bytes -= told.bytes();
         }
     }
 
-    /// The dots of an item are no longer under way; taken ones are known to be there.
-    fn settle(&mut self, item: &Incoming, taken: bool) {
-        let known = self.known.get_or_insert_default();
+    /// Enters a write whose writer waits, and keeps at most `bytes_max` with all of them.
+    fn keep_waiting(&mut self, dot: &Dot, mut waiting: Waiting, bytes_max: usize) {
+        if self.waiting.len() >= self.prune_at || self.waiting_bytes + waiting.bytes() > bytes_max {
+            self.prune();
+        }
+        if self.waiting_bytes + waiting.bytes() > bytes_max {
+            waiting.again = None;
+        }
+        self.waiting_bytes += waiting.bytes();
+        self.waiting.insert(dot.clone(), waiting);
+    }
+
+    /// Forgets writes whose writers have gone.
+    fn prune(&mut self) {
+        self.waiting.retain(|_, waiting| waiting.is_wanted());
+        self.waiting_bytes = self.waiting.values().map(Waiting::bytes).sum();
+        self.prune_at = (2 * self.waiting.len()).max(PRUNE_AT_MIN);
+    }
+
+    fn no_longer_under_way(&mut self, item: &Incoming) {
         if let Some(record) = &item.record {
             self.under_way.remove(&record.dot);
-            if taken {
-                known.insert(&record.dot);
-            }
         }
         if !item.covers.is_empty() {
-            let covered: Frontier = item.covers.iter().cloned().collect();
-            self.under_way = self.under_way.minus(&covered);
-            if taken {
-                known.merge(&covered);
-            }
+            self.under_way = self.under_way.minus(&item.covers.iter().cloned().collect());
         }
     }
+
+    /// The peer holds whatever the item stands for.
+    fn taken(&mut self, item: &Incoming) {
+        let known = self.known.get_or_insert_default();
+        if let Some(record) = &item.record {
+            known.insert(&record.dot);
+            self.deferred.settle(&record.dot);
+            self.deferred_covers.remove(&record.dot);
+        }
+        if !item.covers.is_empty() {
+            known.merge(&item.covers.iter().cloned().collect());
+        }
+    }
+
+    /// The peer does not take an item now; `put_off` says for how long.
+    fn put_off(
+        &mut self,
+        item: &Incoming,
+        now: Instant,
+        put_off: impl Fn(&mut Deferred, Dot, Instant),
+    ) {
+        let covers: Frontier = item.covers.iter().cloned().collect();
+        let own = item.record.as_ref().map(|record| record.dot.clone());
+        let Some(dot) = own.or_else(|| first_dot(&covers)) else { return };
+        if !covers.is_empty() {
+            self.deferred_covers.insert(dot.clone(), covers);
+        }
+        put_off(&mut self.deferred, dot, now);
+    }
+}
+
+fn first_dot(dots: &Frontier) -> Option<Dot> {
+    let (lineage, set) = dots.iter().find(|(_, set)| !set.is_empty())?;
+    let (first, _) = set.intervals().next()?;
+    Some(Dot { lineage: lineage.clone(), seq: first })
 }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quinn::Incoming;
 use quorum_core::{HandshakeRefusal, LogSource, PeerId, ReplicaStore};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,9 +30,16 @@ pub(crate) struct Server<S> {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// The connection of each member that is being served. A newer one takes its place only after it has ended.
-    pub(crate) serving: Mutex<HashMap<PeerId, session::Served>>,
+    pub(crate) serving: Serving,
+    /// Set when a peer says that this node's disk was rolled back.
+    pub(crate) rolled_back: Arc<watch::Sender<bool>>,
     pub(crate) handshakes: AtomicUsize,
+    /// When each reason was last warned about.
+    pub(crate) warned: Mutex<HashMap<HandshakeRefusal, Instant>>,
 }
+
+/// The connections that are served, by member.
+pub(crate) type Serving = Arc<Mutex<HashMap<PeerId, session::Served>>>;
 
 impl<S: ReplicaStore + LogSource> Server<S> {
     /// Accepts until shutdown.
@@ -61,10 +70,19 @@ impl<S: ReplicaStore + LogSource> Server<S> {
         }
     }
 
-    /// Tells metrics and log about a refused handshake.
+    /// Tells metrics and log about a refused handshake. Anybody can cause one, so the log warns of each reason once a
+    /// second only.
     pub(crate) fn refused(&self, reason: HandshakeRefusal, detail: &str) {
+        const WARN_EVERY: Duration = Duration::from_secs(1);
         self.seams.observer.handshake_refused(reason);
-        tracing::warn!(%reason, detail, "refused a connection");
+        let now = self.seams.clock.now();
+        let last = self.warned.lock().get(&reason).copied();
+        if last.is_some_and(|last| now.saturating_duration_since(last) < WARN_EVERY) {
+            tracing::debug!(%reason, detail, "refused a connection");
+        } else {
+            self.warned.lock().insert(reason, now);
+            tracing::warn!(%reason, detail, "refused a connection");
+        }
     }
 
     /// As [`refused`](Self::refused), for whatever ended a handshake.

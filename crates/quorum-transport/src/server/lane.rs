@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn::SendStream;
 use quorum_core::{Incoming, LaneHash, Lineage, PeerId, ReplicaStore, Reply, TraceParent};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::TransportError;
 use crate::frames::FrameReader;
@@ -23,15 +24,20 @@ pub(crate) struct Lane {
     pub(crate) frames: FrameReader,
     pub(crate) acks: SendStream,
     pub(crate) batch_bytes_max: usize,
+    /// No further batch is begun.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Lane {
-    /// Applies until the stream ends. While the store is at work, what arrives waits in the stream's window and makes
+    /// Applies until the stream ends, or until it is stopped: then what was begun is answered first. While the store is at work, what arrives waits in the stream's window and makes
     /// the next batch: batches grow by themselves under load, and nothing waits for a batch to fill.
     pub(crate) async fn run<S: ReplicaStore>(mut self, store: &S) -> Result<(), TransportError> {
-        self.opening().await?;
+        let stop = self.stop.clone();
+        let Some(opened) = stop.run_until_cancelled(self.opening()).await else { return Ok(()) };
+        opened?;
         let (mut upto, mut hash) = (0, LaneHash::new());
-        while let Some(first) = self.frames.next().await? {
+        while let Some(next) = stop.run_until_cancelled(self.frames.next()).await {
+            let Some(first) = next? else { return Ok(()) };
             let batch = self.batch(first).await?;
             for item in &batch {
                 hash.update(item.record.as_deref());
@@ -50,6 +56,10 @@ impl Lane {
                 &Ack { upto, hash: hash.value(), synced: applied.synced, exceptions },
             )
             .await?;
+        }
+        // Stopped. The last answer has arrived once the peer has acknowledged the end of the stream.
+        if self.acks.finish().is_ok() {
+            let _peer_may_be_gone = self.acks.stopped().await;
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{HandshakeRefusal, Lineage, LogSource, PeerId, ReplicaStore, rolled_back};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::within;
@@ -18,78 +20,76 @@ use crate::server::accept::Server;
 use crate::server::lane;
 use crate::wire::message::{Control, Hello};
 
-/// How long the work of a replaced connection may take to end.
-const FENCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Probes that a member may send in a second.
+const PROBES_PER_SECOND_MAX: u32 = 1_000;
 
 /// A member's connection, so that a newer one can end it.
 pub(crate) struct Served {
     connection: Connection,
     lineage: Lineage,
-    /// Everything that may still apply records of this connection.
-    work: TaskTracker,
+    /// Cancelled once nothing of this connection can be applied any more.
+    gone: CancellationToken,
+}
+
+impl Served {
+    /// Says goodbye; the dialling side comes back by itself.
+    pub(crate) fn hang_up(&self, why: &str) {
+        self.connection.close(close::GOODBYE, why.as_bytes());
+    }
+}
+
+/// The place of a connection among those that are served. Dropping it lets the member's next connection in.
+struct Seat<S> {
+    server: Arc<Server<S>>,
+    name: PeerId,
+    gone: CancellationToken,
+}
+
+impl<S> Drop for Seat<S> {
+    fn drop(&mut self) {
+        // Out of the list first: whoever waits for the end looks there again.
+        self.server.serving.lock().remove(&self.name);
+        self.gone.cancel();
+    }
 }
 
 /// An admitted member.
-struct Guest {
-    name: PeerId,
+struct Guest<S> {
+    seat: Seat<S>,
     lineage: Lineage,
     connection: Connection,
     control: SendStream,
     requests: FrameReader,
-    work: TaskTracker,
 }
 
 /// Serves one connection from its first packet to its end.
 pub(crate) async fn serve<S: ReplicaStore + LogSource>(server: Arc<Server<S>>, incoming: Incoming) {
     let from = incoming.remote_address().to_string();
-    let limit = server.config.handshake_timeout;
-    let admitted = within(&*server.seams.clock, limit, admit(&server, incoming)).await;
+    let admitted = admit(&server, incoming).await;
     server.handshakes.fetch_sub(1, Ordering::Relaxed);
-    let guest = match admitted.unwrap_or(Err(TransportError::TimedOut(limit))) {
-        Ok(guest) => guest,
-        Err(error) => return server.handshake_failed(&from, &error),
-    };
-    let (name, connection, work) =
-        (guest.name.clone(), guest.connection.clone(), guest.work.clone());
-    tracing::debug!(peer = %name, from, "serving");
-    let outcome = tokio::select! {
-        outcome = streams(&server, guest) => outcome,
-        () = server.stop.cancelled() => Ok(()),
-    };
-    match &outcome {
-        Err(TransportError::Protocol(detail)) => {
-            server.refused(HandshakeRefusal::Protocol, &format!("{name}: {detail}"));
-            connection.close(close::code_of(HandshakeRefusal::Protocol), detail.as_bytes());
-        }
-        _ => connection.close(close::GOODBYE, b"goodbye"),
-    }
-    work.close();
-    work.wait().await;
-    let mut serving = server.serving.lock();
-    if serving
-        .get(&name)
-        .is_some_and(|served| served.connection.stable_id() == connection.stable_id())
-    {
-        serving.remove(&name);
+    match admitted {
+        Ok(guest) => attend(&server, &from, guest).await,
+        Err(error) => server.handshake_failed(&from, &error),
     }
 }
 
 async fn admit<S: ReplicaStore + LogSource>(
     server: &Arc<Server<S>>,
     incoming: Incoming,
-) -> Result<Guest, TransportError> {
-    let connection = incoming.await.map_err(|error| close::explain(&error))?;
-    let outcome = welcome(server, &connection).await;
-    outcome.map_err(|error| {
+) -> Result<Guest<S>, TransportError> {
+    let (clock, limit) = (&*server.seams.clock, server.config.handshake_timeout);
+    let deadline = clock.now() + limit;
+    let late = || TransportError::TimedOut(limit);
+    let shaken = within(clock, limit, async { incoming.await }).await.ok_or_else(late)?;
+    let connection = shaken.map_err(|error| close::explain_inbound(&error))?;
+    let rest = deadline.saturating_duration_since(clock.now());
+    let welcomed = within(clock, rest, welcome(server, &connection)).await;
+    welcomed.unwrap_or_else(|| Err(late())).map_err(|error| {
         if let Some(cause) = connection.close_reason() {
             return close::explain(&cause);
         }
-        if let TransportError::Refused { reason, detail } = &error {
-            connection.close(close::code_of(*reason), detail.as_bytes());
-        } else {
-            connection
-                .close(close::code_of(HandshakeRefusal::Protocol), error.to_string().as_bytes());
-        }
+        let (code, detail) = close::farewell(&error);
+        connection.close(code, detail.as_bytes());
         error
     })
 }
@@ -97,15 +97,14 @@ async fn admit<S: ReplicaStore + LogSource>(
 async fn welcome<S: ReplicaStore + LogSource>(
     server: &Arc<Server<S>>,
     connection: &Connection,
-) -> Result<Guest, TransportError> {
+) -> Result<Guest<S>, TransportError> {
     let name = authenticated(server, connection)?;
     let (mut control, requests) =
         connection.accept_bi().await.map_err(|error| close::explain(&error))?;
-    let mut requests = FrameReader::new(requests, server.config.frame_bytes_max);
+    let mut requests = FrameReader::new(requests, server.config.frame_limit());
     let hello: Hello = hear(&mut requests).await?;
     check(server, &name, &hello)?;
-    let work = TaskTracker::new();
-    replace(server, &name, &hello, connection, &work).await?;
+    let seat = take_seat(server, &name, &hello.lineage, connection).await;
     let welcome =
         Control::Welcome { lineage: server.store.lineage(), frontier: server.store.frontier() };
     say(&mut control, &welcome).await?;
@@ -113,7 +112,7 @@ async fn welcome<S: ReplicaStore + LogSource>(
         peer.dial_now.notify_one();
     }
     let connection = connection.clone();
-    Ok(Guest { name, lineage: hello.lineage, connection, control, requests, work })
+    Ok(Guest { seat, lineage: hello.lineage, connection, control, requests })
 }
 
 /// The member whose name the peer's certificate carries.
@@ -168,68 +167,131 @@ fn check<S: ReplicaStore>(
     Ok(())
 }
 
-/// Ends the member's former connection, and waits until nothing of it can be applied any more: what is welcomed
-/// afterwards may rely on it.
-async fn replace<S>(
-    server: &Server<S>,
-    name: &PeerId,
-    hello: &Hello,
-    connection: &Connection,
-    work: &TaskTracker,
-) -> Result<(), TransportError> {
-    let served = Served {
-        connection: connection.clone(),
-        lineage: hello.lineage.clone(),
-        work: work.clone(),
-    };
-    let former = server.serving.lock().insert(name.clone(), served);
-    if let Some(former) = former {
-        former.connection.close(close::GOODBYE, b"replaced by a newer connection");
-        former.work.close();
-        let ended = within(&*server.seams.clock, FENCE_TIMEOUT, former.work.wait()).await;
-        ended.ok_or_else(|| {
-            TransportError::refused(
-                HandshakeRefusal::Overload,
-                "the former connection is still at work",
-            )
-        })?;
-    }
-    Ok(())
-}
-
-/// The lanes and the control stream of a member, until one of them breaks.
-async fn streams<S: ReplicaStore + LogSource>(
+/// Ends the member's former connection and waits until nothing of it can be applied any more: what is welcomed
+/// afterwards may rely on it. Dropped halfway, the former one still has its place, and the next one waits for it again.
+async fn take_seat<S>(
     server: &Arc<Server<S>>,
-    guest: Guest,
-) -> Result<(), TransportError> {
-    let Guest { name, lineage, connection, control, requests, work } = guest;
-    let lanes = async {
-        let mut lanes = tokio::task::JoinSet::new();
-        loop {
-            tokio::select! {
-                opened = connection.accept_bi() => {
-                    let (send, receive) = opened.map_err(|error| close::explain(&error))?;
-                    let receive: RecvStream = receive;
-                    let frames = FrameReader::new(receive, server.config.frame_bytes_max);
-                    let lane = lane::Lane {
-                        from: name.clone(),
-                        lineage: lineage.clone(),
-                        frames,
-                        acks: send,
-                        batch_bytes_max: server.config.batch_bytes_max,
-                    };
-                    let store = Arc::clone(&server.store);
-                    lanes.spawn(work.track_future(async move { lane.run(&*store).await }));
+    name: &PeerId,
+    lineage: &Lineage,
+    connection: &Connection,
+) -> Seat<S> {
+    loop {
+        let former = {
+            let mut serving = server.serving.lock();
+            match serving.get(name) {
+                Some(former) => {
+                    former.hang_up("replaced by a newer connection");
+                    former.gone.clone()
                 }
-                Some(ended) = lanes.join_next() => {
-                    ended.map_err(|error| TransportError::Lost(error.to_string()))??;
+                None => {
+                    let gone = CancellationToken::new();
+                    let served = Served {
+                        connection: connection.clone(),
+                        lineage: lineage.clone(),
+                        gone: gone.clone(),
+                    };
+                    serving.insert(name.clone(), served);
+                    return Seat { server: Arc::clone(server), name: name.clone(), gone };
                 }
             }
-        }
+        };
+        former.cancelled().await;
+    }
+}
+
+/// Serves an admitted member until its connection ends, and then until nothing of it is at work any more.
+async fn attend<S: ReplicaStore + LogSource>(server: &Arc<Server<S>>, from: &str, guest: Guest<S>) {
+    let Guest { seat, lineage, connection, control, requests } = guest;
+    let name = &seat.name;
+    tracing::debug!(peer = %name, from, "serving");
+    let lanes =
+        Lanes { server, name, lineage, tasks: TaskTracker::new(), stop: server.stop.child_token() };
+    let ended = tokio::select! {
+        biased;
+        () = server.stop.cancelled() => None,
+        error = lanes.accept(&connection) => Some(error),
+        outcome = answer(server, control, requests) => outcome.err(),
     };
-    tokio::select! {
-        outcome = lanes => outcome,
-        outcome = answer(server, control, requests) => outcome,
+    match ended {
+        // What is at work is answered before the goodbye.
+        None => lanes.end().await,
+        Some(error) => {
+            if connection.close_reason().is_none() {
+                server.handshake_failed(&format!("{name} at {from}"), &error);
+            } else if error.is_refusal(HandshakeRefusal::RolledBack) {
+                server.rolled_back.send_replace(true);
+            }
+            let (code, detail) = close::farewell(&error);
+            connection.close(code, detail.as_bytes());
+            lanes.end().await;
+        }
+    }
+    connection.close(close::GOODBYE, b"goodbye");
+}
+
+/// The lanes of one connection.
+struct Lanes<'a, S> {
+    server: &'a Arc<Server<S>>,
+    name: &'a PeerId,
+    lineage: Lineage,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Reports the end of a lane, even if the store panicked.
+struct LaneEnd {
+    report: mpsc::Sender<TransportError>,
+    error: Option<TransportError>,
+}
+
+impl Drop for LaneEnd {
+    fn drop(&mut self) {
+        let unexpected = || TransportError::Lost("a lane broke off".into());
+        // The first end is enough.
+        let _others = self.report.try_send(self.error.take().unwrap_or_else(unexpected));
+    }
+}
+
+impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
+    /// Takes lanes in until one of them ends: the connection ends with it.
+    async fn accept(&self, connection: &Connection) -> TransportError {
+        let (report, mut ends) = mpsc::channel(1);
+        loop {
+            tokio::select! {
+                Some(error) = ends.recv() => return error,
+                opened = connection.accept_bi() => match opened {
+                    Ok((acks, frames)) => self.spawn(acks, frames, report.clone()),
+                    Err(error) => return close::explain(&error),
+                },
+            }
+        }
+    }
+
+    fn spawn(&self, acks: SendStream, frames: RecvStream, report: mpsc::Sender<TransportError>) {
+        let lane = lane::Lane {
+            from: self.name.clone(),
+            lineage: self.lineage.clone(),
+            frames: FrameReader::new(frames, self.server.config.frame_limit()),
+            acks,
+            batch_bytes_max: self.server.config.batch_bytes_max,
+            stop: self.stop.clone(),
+        };
+        let store = Arc::clone(&self.server.store);
+        let task = async move {
+            let mut end = LaneEnd { report, error: None };
+            let outcome = lane.run(&*store).await;
+            let ended = || TransportError::Lost("the peer ended a lane".into());
+            end.error = Some(outcome.err().unwrap_or_else(ended));
+        };
+        self.server.seams.runtime.spawn(Box::pin(self.tasks.track_future(task)));
+    }
+
+    /// Lets every lane come to the end of what it is applying. None is cut off: a batch may be with the store's own
+    /// threads already, and would be applied although nobody knows of it.
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -239,13 +301,23 @@ async fn answer<S: ReplicaStore>(
     mut control: SendStream,
     mut requests: FrameReader,
 ) -> Result<(), TransportError> {
+    const SECOND: Duration = Duration::from_secs(1);
     let clock = &server.seams.clock;
     let mut told = None;
+    let (mut second_began, mut probes) = (clock.now(), 0);
     loop {
         let Control::Probe { sent_micros } = hear(&mut requests).await? else {
             return Err(TransportError::Protocol("expected a probe".into()));
         };
         let received_micros = micros(clock.wall());
+        if clock.now().saturating_duration_since(second_began) > SECOND {
+            (second_began, probes) = (clock.now(), 0);
+        }
+        probes += 1;
+        if probes > PROBES_PER_SECOND_MAX {
+            let limit = PROBES_PER_SECOND_MAX;
+            return Err(TransportError::Protocol(format!("more than {limit} probes in a second")));
+        }
         let frontier = server.store.frontier();
         let frontier = (told.as_ref() != Some(&frontier)).then_some(frontier);
         if frontier.is_some() {

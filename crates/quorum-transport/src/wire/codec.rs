@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::wire::LENGTH_BYTES;
 
-/// No message is larger, whatever a length says: a container that claims more is refused before it is allocated.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// No message is larger.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A frame that is no message.
 #[derive(Debug, thiserror::Error)]
@@ -16,19 +16,15 @@ pub(crate) enum CodecError {
     Undecodable(String),
     #[error("{0} bytes too many in a frame")]
     Trailing(usize),
-    #[error("a message of {0} bytes is too large to send")]
+    #[error("a message of {0} bytes is too large")]
     TooLarge(usize),
-}
-
-fn format() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>()
 }
 
 /// A message with its length in front, ready to be sent.
 pub(crate) fn encode_frame<M: Serialize>(message: &M) -> Result<Bytes, CodecError> {
     let mut frame = BytesMut::with_capacity(512).writer();
     frame.get_mut().put_bytes(0, LENGTH_BYTES);
-    bincode::serde::encode_into_std_write(message, &mut frame, format())
+    bincode::serde::encode_into_std_write(message, &mut frame, bincode::config::standard())
         .map_err(|error| CodecError::Undecodable(error.to_string()))?;
     let mut frame = frame.into_inner();
     let length = frame.len() - LENGTH_BYTES;
@@ -41,8 +37,25 @@ pub(crate) fn encode_frame<M: Serialize>(message: &M) -> Result<Bytes, CodecErro
 }
 
 /// The message in the body of a frame, all of it.
+///
+/// A container that claims more than a small multiple of the body is refused before it is allocated. A multiple, because
+/// a number counts as eight bytes although it may take one.
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, CodecError> {
-    let (message, used) = bincode::serde::decode_from_slice(body, format())
+    match body.len() {
+        0..=0x200 => decode_within::<M, 0x1000>(body),
+        0x201..=0x2000 => decode_within::<M, 0x1_0000>(body),
+        0x2001..=0x2_0000 => decode_within::<M, 0x10_0000>(body),
+        0x2_0001..=0x20_0000 => decode_within::<M, 0x100_0000>(body),
+        0x20_0001..=MESSAGE_BYTES_MAX => decode_within::<M, { 2 * MESSAGE_BYTES_MAX }>(body),
+        length => Err(CodecError::TooLarge(length)),
+    }
+}
+
+fn decode_within<M: DeserializeOwned, const BYTES_MAX: usize>(
+    body: &[u8],
+) -> Result<M, CodecError> {
+    let format = bincode::config::standard().with_limit::<BYTES_MAX>();
+    let (message, used) = bincode::serde::decode_from_slice(body, format)
         .map_err(|error| CodecError::Undecodable(error.to_string()))?;
     if used == body.len() { Ok(message) } else { Err(CodecError::Trailing(body.len() - used)) }
 }
