@@ -167,13 +167,16 @@ impl Scan {
 /// Where the bytes that are not zero end, at or behind `from`.
 fn last_nonzero(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(from))?;
-    let (mut at, mut end, mut chunk) = (from, None, vec![0; 1 << 16]);
+    let (mut at, mut end) = (from, None);
+    // Whole chunks are compared first: nearly all of them are zero, and there may be a thousand.
+    let (mut chunk, zeros) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         let read = file.read(&mut chunk)?;
         if read == 0 {
             return Ok(end);
         }
-        if let Some(last) = chunk[..read].iter().rposition(|byte| *byte != 0) {
+        if chunk[..read] != zeros[..read] {
+            let last = chunk[..read].iter().rposition(|byte| *byte != 0).unwrap_or(0);
             end = Some(at + last as u64 + 1);
         }
         at += read as u64;

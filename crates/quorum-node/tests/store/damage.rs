@@ -1,1 +1,253 @@
-//! x
+//! Torn and damaged journals: an unacknowledged tail is cut off, older damage is refused.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use quorum_core::LocalStore;
+use quorum_node::store::{OpenError, Store};
+
+use crate::harness::{on_disk, op, try_on_disk, value, write};
+
+const PAGE: u64 = 4_096;
+
+/// Copies what a power cut would leave: everything but the lock, which dies with the process.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            copy_file(&from, &to);
+        }
+    }
+}
+
+/// Journals are allocated 64 MiB ahead; what these tests write fits into this much.
+const WRITTEN_MAX: u64 = 1 << 20;
+
+/// The part of a file that is written.
+fn written(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).expect("readable");
+    file.take(WRITTEN_MAX).read_to_end(&mut bytes).expect("readable");
+    bytes
+}
+
+/// Copies the written part of a file, and leaves a hole for the rest.
+fn copy_file(from: &Path, to: &Path) {
+    let mut copy = File::create(to).expect("writable");
+    copy.write_all(&written(from)).expect("writable");
+    copy.set_len(fs::metadata(from).expect("readable").len()).expect("writable");
+}
+
+/// The journal of a store that has only one.
+fn journal(directory: &Path) -> PathBuf {
+    let mut journals: Vec<PathBuf> = fs::read_dir(directory.join("engine"))
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+        .collect();
+    assert_eq!(journals.len(), 1);
+    journals.remove(0)
+}
+
+/// Where what was written ends.
+fn end_of(journal: &Path) -> u64 {
+    written(journal).iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+}
+
+/// Overwrites a stretch of a file with zeros.
+fn zero(path: &Path, from: u64, to: u64) {
+    let mut file = OpenOptions::new().write(true).open(path).expect("writable");
+    file.seek(SeekFrom::Start(from)).expect("writable");
+    file.write_all(&vec![0; usize::try_from(to - from).expect("small")]).expect("writable");
+}
+
+fn flip(path: &Path, at: u64) {
+    let byte = written(path)[usize::try_from(at).expect("small")];
+    let mut file = OpenOptions::new().write(true).open(path).expect("writable");
+    file.seek(SeekFrom::Start(at)).expect("writable");
+    file.write_all(&[byte ^ 0x10]).expect("writable");
+}
+
+/// A store with twelve commits of one write each, and where each of them ends in its journal.
+async fn twelve_commits(directory: &Path, value: &str) -> (Store, Vec<u64>) {
+    let store = on_disk(directory);
+    // The first write also reserves timestamps, in a commit of their own.
+    write(&store, op("first", value)).await;
+    let mut ends = vec![end_of(&journal(directory))];
+    for round in 0..12 {
+        write(&store, op(&format!("k{round}"), value)).await;
+        ends.push(end_of(&journal(directory)));
+    }
+    (store, ends)
+}
+
+/// The pieces of `from..to` that lie on one page each.
+fn pages(from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+    (from / PAGE..to.div_ceil(PAGE)).map(move |page| {
+        let (start, end) = (page * PAGE, (page + 1) * PAGE);
+        (start.max(from), end.min(to))
+    })
+}
+
+async fn a_torn_last_commit_is_cut_off(value_bytes: usize, reopened: bool) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let payload = "v".repeat(value_bytes);
+    if reopened {
+        // A journal that was opened again is no longer allocated ahead.
+        let store = on_disk(directory.path());
+        write(&store, op("before", &payload)).await;
+        store.close().await;
+    }
+    let (store, ends) = twelve_commits(directory.path(), &payload).await;
+    let (last, end) = (ends[11], ends[12]);
+    let mut cases = 0;
+    for (from, to) in pages(last, end) {
+        let image = tempfile::tempdir().expect("a temporary directory");
+        copy(directory.path(), image.path());
+        zero(&journal(image.path()), from, to);
+        let opened = on_disk(image.path());
+        for round in 0..11 {
+            let name = format!("k{round}");
+            assert_eq!(value(&opened, &name).as_deref(), Some(payload.as_bytes()), "{name}");
+        }
+        // It works on, and what it acknowledges now survives the next power cut.
+        write(&opened, op("after", "1")).await;
+        let again = tempfile::tempdir().expect("a temporary directory");
+        copy(image.path(), again.path());
+        drop(opened);
+        let opened = on_disk(again.path());
+        assert_eq!(value(&opened, "after").as_deref(), Some(&b"1"[..]));
+        assert_eq!(value(&opened, "k10").as_deref(), Some(payload.as_bytes()));
+        cases += 1;
+    }
+    assert!(cases >= value_bytes / 4_096, "{cases} pages");
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_torn_last_commit_of_a_small_value_is_cut_off() {
+    a_torn_last_commit_is_cut_off(100, false).await;
+}
+
+#[tokio::test]
+async fn a_torn_last_commit_of_a_large_value_is_cut_off() {
+    a_torn_last_commit_is_cut_off(20_000, false).await;
+}
+
+#[tokio::test]
+async fn a_torn_last_commit_in_a_reopened_journal_is_cut_off() {
+    a_torn_last_commit_is_cut_off(20_000, true).await;
+}
+
+/// One commit may hold many records: all of it is cut off or nothing.
+#[tokio::test]
+async fn a_torn_commit_of_many_records_is_dropped_as_a_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (store, ends) = twelve_commits(directory.path(), "v").await;
+    let before = ends[12];
+    let mut waiting = Vec::new();
+    for round in 0..64 {
+        let op = op(&format!("m{round}"), &"v".repeat(500));
+        waiting.push(store.stage(op).await.expect("staged"));
+    }
+    for staged in waiting {
+        staged.durable.await.expect("durable");
+    }
+    let end = end_of(&journal(directory.path()));
+    assert!(end - before > 8 * PAGE);
+    // The last page is part of the last commit, however many commits there were.
+    let image = tempfile::tempdir().expect("a temporary directory");
+    copy(directory.path(), image.path());
+    zero(&journal(image.path()), end - 100, end);
+    let opened = on_disk(image.path());
+    let own = store.lineage();
+    let held = opened.frontier().of(&own).expect("known").clone();
+    assert_eq!(held.contiguous(), held.last(), "no hole in what is claimed");
+    let present = (0..64).filter(|round| value(&opened, &format!("m{round}")).is_some()).count();
+    assert_eq!(held.last(), 13 + present as u64, "and all of it is there");
+}
+
+#[tokio::test]
+async fn damage_to_an_acknowledged_commit_is_refused_and_nothing_is_changed() {
+    for value_bytes in [100, 20_000] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (_store, ends) = twelve_commits(directory.path(), &"v".repeat(value_bytes)).await;
+        // Any commit but the last: zeroed, as a lost page would leave it, or with one bit flipped, at its start, in its
+        // middle or at its end.
+        for commit in [1, 6, 11] {
+            let (from, to) = (ends[commit - 1], ends[commit]);
+            let (start, middle, end) = (from + 1, (from + to) / 2, to - 1);
+            for damage in [
+                Damage::Zero(from, to.min(from + PAGE)),
+                Damage::Zero(middle, to),
+                Damage::Flip(start),
+                Damage::Flip(middle),
+                Damage::Flip(end),
+            ] {
+                let image = tempfile::tempdir().expect("a temporary directory");
+                copy(directory.path(), image.path());
+                let journal = journal(image.path());
+                damage.apply(&journal);
+                let before = written(&journal);
+                match try_on_disk(image.path()).map(|_| ()) {
+                    Err(OpenError::Damaged { file, offset, .. }) => {
+                        assert_eq!((&file, offset), (&journal, from), "{damage:?}");
+                    }
+                    other => panic!("commit {commit}, {damage:?}: {other:?}"),
+                }
+                assert!(written(&journal) == before, "left as it was");
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Damage {
+    Zero(u64, u64),
+    Flip(u64),
+}
+
+impl Damage {
+    fn apply(&self, journal: &Path) {
+        match self {
+            Self::Zero(from, to) => zero(journal, *from, *to),
+            Self::Flip(at) => flip(journal, *at),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_that_lost_its_last_commit_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (store, ends) = twelve_commits(directory.path(), "v").await;
+    store.close().await;
+    drop(store);
+    for (from, to) in [(ends[11], ends[12]), (ends[12] - 3, ends[12])] {
+        let image = tempfile::tempdir().expect("a temporary directory");
+        copy(directory.path(), image.path());
+        zero(&journal(image.path()), from, to);
+        let refused = try_on_disk(image.path()).map(|_| ());
+        assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{refused:?}");
+    }
+}
+
+/// A start may itself be cut short, at any time.
+#[tokio::test]
+async fn a_first_start_that_was_cut_short_is_begun_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(on_disk(directory.path()));
+    fs::remove_file(directory.path().join("CLEAN")).expect("closed cleanly");
+    fs::write(directory.path().join("NEW"), "").expect("writable");
+    fs::remove_file(directory.path().join("engine/version")).expect("an engine");
+    let store = on_disk(directory.path());
+    write(&store, op("a", "1")).await;
+    store.close().await;
+    drop(store);
+    assert!(!directory.path().join("NEW").exists());
+    assert_eq!(value(&on_disk(directory.path()), "a").as_deref(), Some(&b"1"[..]));
+}
