@@ -133,7 +133,19 @@ where
         options: CommitOptions,
     ) -> Result<Receipt, WriteError<S::Error>> {
         let started = self.clock.now();
-        let mut tracker = self.tracker(&options, started)?;
+        let outcome = self.attempt_again(record, overwritten, &options, started).await;
+        self.report(&outcome, self.clock.now().saturating_duration_since(started));
+        outcome
+    }
+
+    async fn attempt_again(
+        &self,
+        record: Arc<Record>,
+        overwritten: bool,
+        options: &CommitOptions,
+        started: Instant,
+    ) -> Result<Receipt, WriteError<S::Error>> {
+        let mut tracker = self.tracker(options, started)?;
         if overwritten {
             tracker = tracker.counting_superseded();
         }
@@ -142,9 +154,7 @@ where
         let replies = Some(self.replicator.fan_out(outgoing));
         let mut round = Round { record, durable: None, replies, tracker };
         self.run(&mut round, Round::never_restamp).await;
-        let outcome = self.conclude(round);
-        self.report(&outcome, self.clock.now().saturating_duration_since(started));
-        outcome
+        self.conclude(round)
     }
 
     fn tracker(

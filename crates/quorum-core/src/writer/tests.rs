@@ -410,6 +410,56 @@ fn if_the_store_takes_no_second_stamp_the_first_verdict_stands() {
     assert_eq!(mesh.network.sent().len(), 1);
 }
 
+/// Drives the write of `mesh` that was found here by its id.
+fn resume(mesh: &Mesh, overwritten: bool, options: CommitOptions) -> Outcome {
+    let record = mesh.store.current("key").expect("written before");
+    Executor::new(mesh.clock.clone()).block_on(mesh.writer.resume(record, overwritten, options))
+}
+
+#[test]
+fn a_found_write_goes_out_again_under_its_old_name_and_is_not_executed_twice() {
+    let scripts = vec![Script::unreachable(), Script::stored(ms(10))];
+    let mesh = Mesh::new(2, [scripts, vec![Script::unreachable()]]);
+    let (first, _) = indeterminate(mesh.write());
+    let held = mesh.store.frontier();
+
+    let receipt = resume(&mesh, false, CommitOptions::default()).expect("committed");
+
+    assert_eq!((receipt.dot, receipt.version), (first.dot, first.version));
+    assert_eq!((receipt.write_id, receipt.elapsed), (first.write_id, ms(10)));
+    assert_eq!(mesh.network.sent()[0].record, mesh.network.sent()[1].record);
+    assert_eq!(mesh.store.frontier(), held, "nothing was staged");
+    let ended = [CommitResult::Indeterminate, CommitResult::Committed];
+    assert_eq!(*mesh.notes.ended.lock(), ended);
+}
+
+#[test]
+fn a_newer_version_counts_for_a_found_write_only_if_it_is_overwritten_here_too() {
+    let scripts = vec![Script::unreachable(), Script::superseded(ms(10), newer(50))];
+    for overwritten in [true, false] {
+        let mesh = Mesh::new(3, [scripts.clone(), scripts.clone()]);
+        let _undecided = indeterminate(mesh.write());
+        let outcome = resume(&mesh, overwritten, CommitOptions::default());
+        if overwritten {
+            assert_eq!(outcome.expect("it took effect before the newer one").got, 3);
+        } else {
+            let (_, cause) = indeterminate(outcome);
+            assert_eq!(cause, missed(1, 3, QuorumFailureReason::Superseded));
+        }
+        assert_eq!(mesh.network.sent().len(), 2, "a found write is never stamped anew");
+    }
+}
+
+#[test]
+fn a_found_write_that_asks_for_an_impossible_w_is_not_sent_and_is_reported() {
+    let mesh = Mesh::new(1, [vec![Script::unreachable()], vec![Script::unreachable()]]);
+    mesh.write().expect("committed");
+    let options = CommitOptions { w: Some(4), ..CommitOptions::default() };
+    assert!(matches!(resume(&mesh, false, options), Err(WriteError::NotApplied(_))));
+    assert_eq!(mesh.network.sent().len(), 1);
+    assert_eq!(*mesh.notes.ended.lock(), [CommitResult::Committed, CommitResult::NotApplied]);
+}
+
 #[test]
 fn the_members_of_a_writer_must_fit_its_rule() {
     let clock = ManualClock::new();
