@@ -1,12 +1,14 @@
 //! A whole mesh in one process: real QUIC on loopback, real stores, certificates made on the spot. For `demo` and tests.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use quorum_core::PeerId;
-use quorum_transport::NodeIdentity;
+use quorum_core::{Clock, PeerId};
+use quorum_transport::{NodeIdentity, TokioClock};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Member};
@@ -21,11 +23,17 @@ pub struct LocalMesh {
 }
 
 /// One member: what it takes to start it, and the node while it runs.
-#[derive(Debug)]
 struct LocalMember {
     config: Config,
     credentials: Credentials,
+    clock: Arc<dyn Clock>,
     node: Option<Node>,
+}
+
+impl fmt::Debug for LocalMember {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("LocalMember").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 impl LocalMesh {
@@ -39,6 +47,20 @@ impl LocalMesh {
         count: usize,
         directory: &Path,
         adjust: impl Fn(&mut Config),
+    ) -> anyhow::Result<Self> {
+        Self::start_with_clocks(count, directory, adjust, |_| Arc::new(TokioClock::new())).await
+    }
+
+    /// As [`start`](Self::start), each member with the clock that `clock_of` gives for its place from 0.
+    ///
+    /// # Errors
+    ///
+    /// What kept a node from starting.
+    pub async fn start_with_clocks(
+        count: usize,
+        directory: &Path,
+        adjust: impl Fn(&mut Config),
+        clock_of: impl Fn(usize) -> Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let validity = Validity::from_days(SystemTime::now(), 1)?;
         let authority = Authority::create("local", validity)?;
@@ -60,8 +82,10 @@ impl LocalMesh {
             config.http.listen = loopback(0);
             adjust(&mut config);
             let credentials = mesh.authority.issue(member.name.as_str(), validity)?;
-            mesh.members.push(LocalMember { config, credentials, node: None });
-            mesh.launch(mesh.members.len() - 1, world).await?;
+            let (index, node) = (mesh.members.len(), None);
+            let clock = clock_of(index);
+            mesh.members.push(LocalMember { config, credentials, clock, node });
+            mesh.launch(index, world).await?;
         }
         Ok(mesh)
     }
@@ -88,6 +112,7 @@ impl LocalMesh {
             key_pem.as_bytes(),
             authority.as_bytes(),
         )?;
+        let world = world.with_clock(Arc::clone(&member.clock));
         member.node =
             Some(Node::start(member.config.clone(), identity, world, None, Some(http)).await?);
         Ok(())

@@ -23,8 +23,12 @@ use crate::traced::Traced;
 use crate::world::World;
 use crate::write::Writes;
 
-/// How often a node looks after itself.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often the clock is compared and the gauges are set.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often gaps are closed and the log is shortened.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+/// How often write ids beyond their horizon are looked for: each time, all of them are read.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +125,7 @@ impl Node {
         let admission = Admission::new(
             config.quorum.in_flight_writes_max,
             config.quorum.in_flight_bytes_max.as_usize(),
-            observer,
+            Arc::clone(&observer),
         );
         let clock_guard = Arc::new(Mutex::new(ClockGuard::new(config.clock.skew_max)));
         let writes = Writes {
@@ -129,6 +133,7 @@ impl Node {
             admission,
             clock_guard,
             random: world.random(),
+            observer,
             durability: config.store.durability,
         };
         let grace = config.node.shutdown_grace;
@@ -137,8 +142,10 @@ impl Node {
         service.certificate_in_use(identity.not_after());
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let house = keep_house(service.clone(), Arc::clone(&clock), stop.clone());
-        world.spawn(tasks.track_future(house));
+        let chores = || (service.clone(), Arc::clone(&clock));
+        world.spawn(tasks.track_future(every(WATCH_EVERY, &stop, chores(), watch)));
+        world.spawn(tasks.track_future(every(REPAIR_EVERY, &stop, chores(), repair)));
+        world.spawn(tasks.track_future(every(FORGET_EVERY, &stop, chores(), forget)));
         world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
         let mut node = Self { service, http: None, stop, tasks, grace, clock, world };
         if let Some(listener) = http {
@@ -201,29 +208,61 @@ fn left(clock: &dyn Clock, deadline: Instant) -> Duration {
     deadline.saturating_duration_since(clock.now()).max(Duration::from_millis(100))
 }
 
-/// The recurring chores, one after another.
-async fn keep_house(service: Service, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    loop {
-        let peers = service.endpoint().peers();
-        service.watch_clock(&peers, clock.now(), wall_millis(&*clock));
-        service.show_gauges(&peers);
-        let (store, ours) = (service.store(), service.store().frontier());
-        let void = repair::void::closable(&store.lineage(), &ours, &peers);
-        if !void.is_empty() {
-            tracing::info!(lineages = void.len(), "closing gaps that no member holds");
-            if let Err(error) = store.cover(void).await {
-                tracing::warn!(%error, "gaps could not be closed");
+/// Does a chore again and again. Each kind has a task of its own: a long repair must not keep the clock from being
+/// watched.
+fn every<F: Future<Output = ()> + Send>(
+    pause: Duration,
+    stop: &CancellationToken,
+    (service, clock): (Service, Arc<dyn Clock>),
+    chore: impl Fn(Service, Arc<dyn Clock>) -> F + Send + Sync + 'static,
+) -> impl Future<Output = ()> + Send + 'static
+where
+    F: 'static,
+{
+    let stop = stop.clone();
+    async move {
+        let chores = async {
+            loop {
+                chore(service.clone(), Arc::clone(&clock)).await;
+                clock.sleep_until(clock.now() + pause).await;
             }
+        };
+        // Every chore takes steps that may be left halfway.
+        let _stopped: Option<()> = stop.run_until_cancelled(chores).await;
+    }
+}
+
+/// Compares clocks, and shows how things are.
+async fn watch(service: Service, clock: Arc<dyn Clock>) {
+    let peers = service.endpoint().peers();
+    service.watch_clock(&peers, clock.now(), wall_millis(&*clock));
+    service.show_gauges(&peers);
+}
+
+/// Closes void gaps, and shortens the log.
+async fn repair(service: Service, _clock: Arc<dyn Clock>) {
+    let peers = service.endpoint().peers();
+    let (store, ours) = (service.store(), service.store().frontier());
+    let void = repair::void::closable(&store.lineage(), &ours, &peers);
+    if !void.is_empty() {
+        tracing::info!(lineages = void.len(), "closing gaps that no member holds");
+        if let Err(error) = store.cover(void).await {
+            tracing::warn!(%error, "gaps could not be closed");
         }
-        if let Some(floor) = repair::trim::floor(&ours, &peers)
-            && let Err(error) = store.trim(&floor).await
-        {
-            tracing::warn!(%error, "the log could not be trimmed");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + HOUSEKEEPING) => {}
-        }
+    }
+    if let Some(floor) = repair::trim::floor(&ours, &peers)
+        && let Err(error) = store.trim(&floor).await
+    {
+        tracing::warn!(%error, "the log could not be trimmed");
+    }
+}
+
+/// Forgets write ids beyond their horizon.
+async fn forget(service: Service, _clock: Arc<dyn Clock>) {
+    match service.store().forget_old_writes().await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "old write ids forgotten"),
+        Err(error) => tracing::warn!(%error, "old write ids could not be forgotten"),
     }
 }
 

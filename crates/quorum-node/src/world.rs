@@ -49,6 +49,13 @@ impl World {
         Self { seams }
     }
 
+    /// The same world with another clock: for a node whose time a test turns.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.seams.clock = clock;
+        self
+    }
+
     /// The peer socket's address.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    Clock, ClockFault, ClockGuard, CommitOptions, Digest, Durability, NotApplied, QuorumError,
-    QuorumWriter, Random, Receipt, Record, WriteError, WriteId,
+    Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Durability, NotApplied,
+    Observer, QuorumError, QuorumWriter, Random, Receipt, Record, WriteError, WriteId,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -91,6 +91,7 @@ pub(crate) struct Writes {
     pub(crate) admission: Admission,
     pub(crate) clock_guard: Arc<Mutex<ClockGuard>>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) durability: Durability,
 }
 
@@ -98,9 +99,11 @@ impl Writes {
     /// Commits one write. Dropping the future gives up the verdict, not the write.
     pub(crate) async fn write(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
         let bytes = request.key.as_bytes().len() + request.value.as_ref().map_or(0, Bytes::len);
-        let _permit = self.admission.admit(bytes).map_err(|refusal| match refusal {
-            Refusal::Overloaded => WriteFailed::Overloaded,
-            Refusal::Closed => WriteFailed::ShuttingDown,
+        let _permit = self.admission.admit(bytes).map_err(|refusal| {
+            self.turned_away(match refusal {
+                Refusal::Overloaded => WriteFailed::Overloaded,
+                Refusal::Closed => WriteFailed::ShuttingDown,
+            })
         })?;
         let span = tracing::debug_span!("quorum.commit", namespace = %request.namespace);
         self.admitted(request).instrument(span).await
@@ -119,12 +122,13 @@ impl Writes {
             durability: request.durability.unwrap_or(self.durability),
         };
         if request.write_id.is_some()
-            && let Some((record, overwritten)) = self.find(&op).map_err(WriteFailed::Refused)?
+            && let Some((record, overwritten)) =
+                self.find(&op).map_err(|error| self.turned_away(WriteFailed::Refused(error)))?
         {
             return Ok(self.writer.resume(record, overwritten, options).await?);
         }
         if let Some(fault) = self.clock_guard.lock().fault() {
-            return Err(WriteFailed::Clock(fault));
+            return Err(self.turned_away(WriteFailed::Clock(fault)));
         }
         Ok(self.writer.commit(op, options).await?)
     }
@@ -143,6 +147,12 @@ impl Writes {
             Arc::new(Record::new(op.write_id, dot, hlc, op.durability, payload))
         });
         Ok(Some((record, overwritten)))
+    }
+
+    /// A write that never reached the quorum writer is counted like every other.
+    fn turned_away(&self, failed: WriteFailed) -> WriteFailed {
+        self.observer.write_ended(CommitResult::NotApplied, Duration::ZERO);
+        failed
     }
 
     fn fresh_id(&self) -> WriteId {
