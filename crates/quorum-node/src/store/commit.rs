@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use quorum_core::{Applied, Dot, Hlc, Lineage, Reply, WriteId};
+use tracing::Span;
 
 use super::directory::Directory;
 use super::draft::{Draft, Finished, Held};
@@ -86,6 +87,7 @@ impl Committer {
         let mut draft =
             Draft::new(&mut self.held, self.latest.as_ref(), &shared.lineages, &shared.config);
         let mut answers = Vec::with_capacity(jobs.len());
+        let _until_synced: Vec<Span> = jobs.iter().filter_map(sync_span).collect();
         for job in jobs {
             let answer = enter(&mut draft, job).map_err(|error| shared.fail(&error))?;
             answers.push(answer);
@@ -213,10 +215,16 @@ impl Drop for FailUnlessStopped {
     }
 }
 
+/// A span below that of a traced write, open while its batch is made durable.
+fn sync_span(job: &Job) -> Option<Span> {
+    let waiting = job.span().filter(|span| !span.is_disabled())?;
+    Some(tracing::debug_span!(parent: waiting, "quorum.fsync"))
+}
+
 /// Enters one job into the draft.
 fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
     Ok(match job {
-        Job::Stage { record, key, is_tombstone, done } => {
+        Job::Stage { record, key, is_tombstone, done, .. } => {
             match draft.merge(&record, &key, is_tombstone, &[])? {
                 Reply::Stored | Reply::Superseded { .. } | Reply::Drift => {}
                 refused => {
@@ -226,7 +234,7 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
             }
             Answer::Staged { write_id: record.write_id, dot: record.dot.clone(), done }
         }
-        Job::Merge { items, done } => {
+        Job::Merge { items, done, .. } => {
             let reply = |item: Admitted| match item {
                 Admitted::Record { record, key, is_tombstone, covers } => {
                     draft.merge(&record, &key, is_tombstone, &covers)

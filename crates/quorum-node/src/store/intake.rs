@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use quorum_core::{Applied, Dot, Hlc, Lineage, Record, SeqSet, WriteId};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::config::StoreConfig;
 use super::error::StoreError;
@@ -25,9 +26,15 @@ pub(crate) type Done<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// A local write.
-    Stage { record: Arc<Record>, key: RecordKey, is_tombstone: bool, done: Done<Instant> },
+    Stage {
+        record: Arc<Record>,
+        key: RecordKey,
+        is_tombstone: bool,
+        span: Span,
+        done: Done<Instant>,
+    },
     /// A batch from a peer, already checked.
-    Merge { items: Vec<Admitted>, done: Done<Applied> },
+    Merge { items: Vec<Admitted>, span: Span, done: Done<Applied> },
     /// Make a higher clock ceiling durable.
     Reserve { ceiling: Hlc },
     /// Cover dots that no member holds.
@@ -41,6 +48,14 @@ pub(crate) enum Job {
 }
 
 impl Job {
+    /// The span of the write or batch that waits for the sync; disabled unless it is traced.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        match self {
+            Self::Stage { span, .. } | Self::Merge { span, .. } => Some(span),
+            _ => None,
+        }
+    }
+
     /// Records and payload bytes, by which the queue is bounded.
     fn cost(&self) -> (usize, usize) {
         match self {

@@ -11,6 +11,7 @@ use quorum_core::{
     Digest, Durability, Hlc, LocalStore, Record, Staged, Version, WriteId, wall_millis,
 };
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::Store;
 use super::error::StoreError;
@@ -163,9 +164,10 @@ impl Store {
         };
         intake.in_flight.insert(write.write_id, in_flight);
         let (key, is_tombstone) = (write.key.clone(), write.is_tombstone);
-        shared
-            .intake
-            .push(&mut intake, Job::Stage { record: record.clone(), key, is_tombstone, done });
+        shared.intake.push(
+            &mut intake,
+            Job::Stage { record: record.clone(), key, is_tombstone, span: Span::current(), done },
+        );
         shared.intake.renew(&mut intake, wall);
         Ok(Attempt::Placed(self.staged(record, Wait::Coming(durable))))
     }

@@ -2,6 +2,7 @@
 
 use quorum_core::{Applied, Busy, Frontier, Reply};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::Store;
 use super::error::StoreError;
@@ -36,7 +37,7 @@ impl Store {
             }
         }
         let (done, applied) = oneshot::channel();
-        shared.intake.push(&mut intake, Job::Merge { items, done });
+        shared.intake.push(&mut intake, Job::Merge { items, span: Span::current(), done });
         Ok(applied)
     }
 
