@@ -1,17 +1,92 @@
-//! placeholder until the interface lands
-#![allow(missing_docs, clippy::unused_async)]
-#[derive(Debug)]
-pub struct Server;
-impl Server {
-    pub fn start(
-        _: tokio::net::TcpListener,
-        _: crate::Service,
-        _: &crate::config::HttpSection,
-    ) -> std::io::Result<Self> {
-        Ok(Self)
+//! The HTTP face of a node. The routes are below; each file serves one of them or guards all of them.
+//!
+//! - [`kv`], [`list`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
+//! - [`path`], [`query`], [`percent`], [`trace_parent`]: requests read into values, strictly.
+//! - [`receipt`], [`bytes_json`], [`problem`]: answers as JSON; every error is an RFC 9457 problem.
+//! - [`auth`], [`browser`], [`body`]: who is let in, and how much a request may bring along.
+//! - [`server`], [`tls`]: connections.
+
+mod auth;
+mod body;
+mod browser;
+mod bytes_json;
+mod export;
+mod health;
+mod kv;
+mod list;
+mod metrics;
+mod page;
+mod path;
+mod percent;
+mod problem;
+mod query;
+mod receipt;
+mod server;
+mod status;
+mod tls;
+mod trace_parent;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+
+pub use server::Server;
+
+use auth::Door;
+use body::Bodies;
+use problem::Problem;
+use status::DigestTurn;
+
+use crate::config::HttpSection;
+use crate::service::Service;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+struct Shared {
+    service: Service,
+    bodies: Bodies,
+    digest_turn: DigestTurn,
+}
+
+fn router(service: Service, section: &HttpSection, door: Door) -> Router {
+    let bodies_bytes_max = service.config().quorum.in_flight_bytes_max.as_usize();
+    let bodies = Bodies::new(section.body_bytes_max.as_usize(), bodies_bytes_max);
+    let one_key = get(kv::get).put(kv::put).delete(kv::delete);
+    Router::new()
+        .route("/v1/kv/{namespace}/{*key}", one_key.clone())
+        // An empty namespace or key is a mistake to be named, not an unknown path.
+        .route("/v1/kv/{namespace}/", one_key.clone())
+        .route("/v1/kv//{*key}", one_key)
+        .route("/v1/kv/{namespace}", get(list::list))
+        .route("/v1/export", get(export::export))
+        .route("/v1/status", get(status::status))
+        .route("/v1/peers", get(status::peers))
+        .route("/healthz", get(health::live))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/", get(page::page))
+        .fallback(async || Problem::UnknownPath)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(from_fn_with_state(door, auth::check))
+        .with_state(Shared { service, bodies, digest_turn: DigestTurn::default() })
+}
+
+impl FromRef<Shared> for Service {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.service.clone()
     }
-    pub fn local_addr(&self) -> std::net::SocketAddr {
-        ([127, 0, 0, 1], 0).into()
+}
+
+impl FromRef<Shared> for Bodies {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.bodies.clone()
     }
-    pub async fn shutdown(self, _: std::time::Duration) {}
+}
+
+impl FromRef<Shared> for DigestTurn {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.digest_turn.clone()
+    }
 }

@@ -4,6 +4,8 @@
 //! names are public contract. Where a write may have been asked for, `outcome` says what became of it: `not_applied`
 //! promises that nothing happened, `indeterminate` says that it may or may not survive.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -76,7 +78,7 @@ struct Kind {
 const NOT_APPLIED: Option<&str> = Some("not_applied");
 
 impl Problem {
-    pub(super) fn invalid(field: &'static str, detail: impl ToString) -> Self {
+    pub(super) fn invalid(field: &'static str, detail: &dyn Display) -> Self {
         Self::Invalid { field, detail: detail.to_string() }
     }
 
@@ -90,9 +92,13 @@ impl Problem {
             Self::UnknownParameter { .. } => {
                 ("unknown-parameter", S::BAD_REQUEST, "Unknown parameter", NOT_APPLIED, None)
             }
-            Self::NotSupported { .. } => {
-                ("not-supported", S::BAD_REQUEST, "Not supported by this version", NOT_APPLIED, None)
-            }
+            Self::NotSupported { .. } => (
+                "not-supported",
+                S::BAD_REQUEST,
+                "Not supported by this version",
+                NOT_APPLIED,
+                None,
+            ),
             Self::Unauthorized => {
                 ("unauthorized", S::UNAUTHORIZED, "A bearer token is needed", NOT_APPLIED, None)
             }
@@ -150,7 +156,9 @@ impl Problem {
             Self::Invalid { field, detail } | Self::NotSupported { field, detail } => {
                 format!("{field}: {detail}")
             }
-            Self::UnknownParameter { name } => format!("the parameter {name:?} has no meaning here"),
+            Self::UnknownParameter { name } => {
+                format!("the parameter {name:?} has no meaning here")
+            }
             Self::Unauthorized => "send Authorization: Bearer with a token of this node".into(),
             Self::ForeignOrigin { origin } => {
                 format!("pages of {origin:?} may not write through this interface")
@@ -240,7 +248,9 @@ impl IntoResponse for Problem {
         }
         body.extend(self.extensions());
         let mut response = (kind.status, Json(Value::Object(body))).into_response();
-        response.headers_mut().extend(self.headers(&kind));
+        for (name, value) in self.headers(&kind) {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 }
@@ -252,7 +262,7 @@ impl From<WriteFailed> for Problem {
             WriteFailed::ShuttingDown => Self::ShuttingDown,
             WriteFailed::Clock(fault) => Self::ClockFault { detail: fault.to_string() },
             // The copies asked for are the only part of the rule that a request can set.
-            WriteFailed::Invalid(cause) => Self::invalid("w", cause),
+            WriteFailed::Invalid(cause) => Self::invalid("w", &cause),
             WriteFailed::Refused(error) => error.into(),
             WriteFailed::Indeterminate { receipt, cause } => Self::QuorumNotMet { receipt, cause },
         }

@@ -1,4 +1,4 @@
-//! What a request asks for beside its body: path, parameters and headers, read into values. (pure)
+//! What a request asks for beside its path and body: parameters and headers, read into values. (pure)
 //!
 //! Strict throughout: a parameter that means nothing here, comes twice or cannot be read is refused by name, because a
 //! misspelt `timeuot` that is passed over would be a promise broken in silence.
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
-use quorum_core::{Durability, TraceParent, WriteId};
+use quorum_core::{Durability, WriteId};
 
 use super::percent;
 use super::problem::Problem;
@@ -17,33 +17,10 @@ use crate::config::WriteQuorum;
 use crate::config::check::ACK_TIMEOUT_MAX;
 use crate::record::{Key, Namespace};
 
-/// What the paths of keys and of namespaces begin with.
-const KV: &str = "/v1/kv/";
 /// Items of a page unless the client asks for another number.
 const LIMIT_DEFAULT: usize = 100;
 /// Most items of a page.
 const LIMIT_MAX: usize = 1_000;
-
-/// The namespace and key that a path names. The key is everything behind the namespace, slashes included.
-pub(super) fn namespace_and_key(uri: &Uri) -> Result<(Namespace, Key), Problem> {
-    let rest = uri.path().strip_prefix(KV).unwrap_or_default();
-    let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
-    let key = percent::decode(key)
-        .ok_or_else(|| Problem::invalid("key", "malformed percent-encoding"))?;
-    Ok((namespace_named(name)?, Key::new(key).map_err(|error| Problem::invalid("key", error))?))
-}
-
-/// The namespace that a path names.
-pub(super) fn namespace(uri: &Uri) -> Result<Namespace, Problem> {
-    namespace_named(uri.path().strip_prefix(KV).unwrap_or_default())
-}
-
-fn namespace_named(name: &str) -> Result<Namespace, Problem> {
-    let name = percent::decode(name)
-        .ok_or_else(|| Problem::invalid("namespace", "malformed percent-encoding"))?;
-    Namespace::new(String::from_utf8_lossy(&name))
-        .map_err(|error| Problem::invalid("namespace", error))
-}
 
 /// The decoded parameters of a request, each known and given at most once.
 #[derive(Debug)]
@@ -58,10 +35,10 @@ impl Parameters {
                 return Err(Problem::UnknownParameter { name: name.to_owned() });
             };
             if found.iter().any(|(other, _)| *other == name) {
-                return Err(Problem::invalid(name, "given more than once"));
+                return Err(Problem::invalid(name, &"given more than once"));
             }
             let value = percent::decode_form(value)
-                .ok_or_else(|| Problem::invalid(name, "malformed percent-encoding"))?;
+                .ok_or_else(|| Problem::invalid(name, &"malformed percent-encoding"))?;
             found.push((name, value));
         }
         Ok(Self(found))
@@ -78,8 +55,8 @@ impl Parameters {
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Problem> {
         let Some(value) = self.bytes(name) else { return Ok(None) };
-        let text = str::from_utf8(value).map_err(|_| Problem::invalid(name, "not text"))?;
-        read(text).map(Some).map_err(|error| Problem::invalid(name, error))
+        let text = str::from_utf8(value).map_err(|_| Problem::invalid(name, &"not text"))?;
+        read(text).map(Some).map_err(|error| Problem::invalid(name, &error))
     }
 
     fn flag(&self, name: &'static str) -> Result<bool, Problem> {
@@ -101,7 +78,7 @@ impl Parameters {
                 Err(Problem::NotSupported { field: "consistency", detail })
             }
             Some(asked) => {
-                Err(Problem::invalid("consistency", format!("expected {served}, not {asked:?}")))
+                Err(Problem::invalid("consistency", &format!("expected {served}, not {asked:?}")))
             }
         }
     }
@@ -163,11 +140,11 @@ fn write_id(headers: &HeaderMap) -> Result<Option<WriteId>, Problem> {
     let mut values = headers.get_all(FIELD).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::invalid(FIELD, "given more than once"));
+        return Err(Problem::invalid(FIELD, &"given more than once"));
     }
-    let text = value.to_str().map_err(|_| Problem::invalid(FIELD, "not text"))?.trim();
+    let text = value.to_str().map_err(|_| Problem::invalid(FIELD, &"not text"))?.trim();
     let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    unquoted.parse().map(Some).map_err(|error| Problem::invalid(FIELD, error))
+    unquoted.parse().map(Some).map_err(|error| Problem::invalid(FIELD, &error))
 }
 
 /// A condition that is passed over would turn a guarded write into a blind one.
@@ -203,14 +180,13 @@ pub(super) struct ListParameters {
 
 impl ListParameters {
     pub(super) fn parse(uri: &Uri) -> Result<Self, Problem> {
-        let given =
-            Parameters::parse(uri, &["prefix", "after", "limit", "values", "consistency"])?;
+        let given = Parameters::parse(uri, &["prefix", "after", "limit", "values", "consistency"])?;
         given.consistency("local")?;
         let after = given.bytes("after").filter(|after| !after.is_empty());
         let after = after.map(|after| Key::new(after.to_vec())).transpose();
         Ok(Self {
             prefix: Bytes::copy_from_slice(given.bytes("prefix").unwrap_or_default()),
-            after: after.map_err(|error| Problem::invalid("after", error))?,
+            after: after.map_err(|error| Problem::invalid("after", &error))?,
             limit: given.read("limit", limit)?.unwrap_or(LIMIT_DEFAULT),
             values: given.flag("values")?,
         })
@@ -224,7 +200,7 @@ fn limit(text: &str) -> Result<usize, String> {
 
 /// The one namespace that is exported, or all.
 pub(super) fn exported_namespace(uri: &Uri) -> Result<Option<Namespace>, Problem> {
-    Parameters::parse(uri, &["namespace"])?.read("namespace", Namespace::new)
+    Parameters::parse(uri, &["namespace"])?.read("namespace", |text| Namespace::new(text))
 }
 
 /// Whether the status is asked to read everything for a digest.
@@ -235,29 +211,6 @@ pub(super) fn wants_digest(uri: &Uri) -> Result<bool, Problem> {
 /// For requests that take no parameters.
 pub(super) fn check_none(uri: &Uri) -> Result<(), Problem> {
     Parameters::parse(uri, &[]).map(drop)
-}
-
-/// The span a client's request belongs to, if `traceparent` is well-formed (W3C Trace Context). One that is not is
-/// passed over, as the standard demands.
-pub(super) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (version, trace_id, span_id, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let well_formed = [(version, 2), (trace_id, 32), (span_id, 16), (flags, 2)]
-        .into_iter()
-        .all(|(part, digits)| part.len() == digits && is_plain(part));
-    // Later versions may add parts behind these four; the first has none.
-    let has_its_parts = version != "ff" && (version != "00" || parts.next().is_none());
-    if !well_formed || !has_its_parts {
-        return None;
-    }
-    let digits = [trace_id, span_id, flags].concat();
-    let mut bytes = [0; 25];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-    }
-    Some(TraceParent::from_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -284,25 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_rest_of_the_path_and_any_bytes() {
-        let (namespace, key) = namespace_and_key(&uri("/v1/kv/ns/a/b%2fc%ff/")).expect("valid");
-        assert_eq!((namespace.as_str(), key.as_bytes()), ("ns", &b"a/b/c\xff/"[..]));
-    }
-
-    #[test]
-    fn a_bad_path_is_blamed_on_its_part() {
-        let long = format!("/v1/kv/ns/{}", "k".repeat(1_025));
-        for path in ["/v1/kv/ns/", "/v1/kv/ns/%", long.as_str()] {
-            assert_eq!(blamed(namespace_and_key(&uri(path))), "key", "{path}");
-        }
-        for path in ["/v1/kv/Ns/k", "/v1/kv//k", "/v1/kv/a%2fb/k", "/v1/kv/%zz/k", "/v1/kv/%ff/k"] {
-            assert_eq!(blamed(namespace_and_key(&uri(path))), "namespace", "{path}");
-        }
-    }
-
-    #[test]
     fn a_write_reads_its_parameters() {
-        let read = write("w=2&timeout=1500ms&durability=relaxed&consistency=quorum").expect("valid");
+        let read =
+            write("w=2&timeout=1500ms&durability=relaxed&consistency=quorum").expect("valid");
         let expected = WriteParameters {
             copies: Some(WriteQuorum::Exactly(2)),
             timeout: Some(Duration::from_millis(1_500)),
@@ -364,9 +301,12 @@ mod tests {
             values: true,
         };
         assert_eq!(read.expect("valid"), expected);
-        for (query, field) in
-            [("limit=0", "limit"), ("limit=1001", "limit"), ("values=1", "values"), ("key=a", "?key")]
-        {
+        for (query, field) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("values=1", "values"),
+            ("key=a", "?key"),
+        ] {
             let read = ListParameters::parse(&uri(&format!("/v1/kv/ns?{query}")));
             assert_eq!(blamed(read), field, "{query}");
         }
@@ -376,9 +316,14 @@ mod tests {
     fn a_write_id_is_a_uuid_in_the_usual_spellings() {
         let id = "30313233-3435-3637-3839-616263646566";
         for text in [id.to_owned(), id.replace('-', ""), format!("\"{id}\"")] {
-            let headers =
-                HeaderMap::from_iter([("idempotency-key".parse().expect("a name"), text.parse().expect("a value"))]);
-            assert_eq!(write_id(&headers).expect("valid").map(|id| id.to_string()), Some(id.into()));
+            let headers = HeaderMap::from_iter([(
+                "idempotency-key".parse().expect("a name"),
+                text.parse().expect("a value"),
+            )]);
+            assert_eq!(
+                write_id(&headers).expect("valid").map(|id| id.to_string()),
+                Some(id.into())
+            );
         }
         for text in ["", "1", "\"", "zz", "30313233343536373839616263646566ff"] {
             let mut headers = HeaderMap::new();
@@ -392,28 +337,5 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::IF_MATCH, HeaderValue::from_static("\"1\""));
         assert_eq!(blamed(WriteParameters::parse(&uri("/v1/kv/a/b"), &headers, 3)), "If-Match");
-    }
-
-    #[test]
-    fn a_trace_parent_is_taken_only_if_well_formed() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("traceparent", HeaderValue::from_str(text).expect("a value"));
-            trace_parent(&headers)
-        };
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let parent = read(good).expect("well-formed");
-        assert_eq!((parent.as_bytes()[0], parent.as_bytes()[24]), (0x0a, 1));
-        assert_eq!(read(&good.replacen("00", "01", 1).replace("-01", "-01-more")), None.or(read(good)));
-        for bad in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
     }
 }

@@ -1,0 +1,10 @@
+//! The HTTP interface as its clients meet it: real nodes, real connections on loopback.
+
+mod fixture;
+mod hostile;
+mod lifecycle;
+mod observation;
+mod ranges;
+mod security;
+mod values;
+mod verdicts;

@@ -1,0 +1,79 @@
+//! What operators and probes see.
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn a_node_tells_its_state_and_digest() {
+    let node = Fixture::start().await;
+    node.put("ns/k", b"v").await;
+    let status = node.ask("GET /v1/status", "").await.json();
+    assert_eq!((&status["node"], &status["members"]), (&"n1".into(), &1.into()), "{status}");
+    assert!(status["ready"] == true && status.get("content_digest").is_none(), "{status}");
+    let with_digest = node.ask("GET /v1/status?digest=true", "").await.json();
+    assert_eq!(with_digest["content_digest"].as_str().map(str::len), Some(64), "{with_digest}");
+    assert_eq!(node.ask("GET /v1/peers", "").await.json(), serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn peers_are_listed_by_name() {
+    let node = Fixture::with(3, |_| {}).await;
+    let peers = node.ask("GET /v1/peers", "").await.json();
+    let names: Vec<_> = peers.as_array().expect("peers").iter().map(|peer| &peer["node"]).collect();
+    assert_eq!(names, ["n2", "n3"], "{peers}");
+}
+
+/// A probe that kills nodes because their peers are away turns one failure into an outage.
+#[tokio::test]
+async fn a_node_without_a_quorum_is_alive_but_not_ready() {
+    let mut node = Fixture::with(3, |_| {}).await;
+    node.mesh.stop(2).await;
+    node.mesh.stop(1).await;
+    for path in ["/healthz", "/livez"] {
+        assert_eq!(node.ask(&format!("GET {path}"), "").await.status, 200);
+    }
+    // The links to stopped members are noticed as lost by themselves, a little later.
+    let problem = loop {
+        let answer = node.ask("GET /readyz", "").await;
+        if answer.status != 200 {
+            break answer.problem(503, "not-ready");
+        }
+        tokio::task::yield_now().await;
+    };
+    let reasons = problem["reasons"].as_array().expect("reasons");
+    assert!(reasons[0].as_str().is_some_and(|reason| reason.starts_with("quorum")), "{problem}");
+}
+
+#[tokio::test]
+async fn a_single_node_is_ready() {
+    let node = Fixture::start().await;
+    assert_eq!(node.ask("GET /readyz", "").await.json()["ready"], true);
+    assert_eq!(node.ask("HEAD /readyz", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_count_the_writes() {
+    let node = Fixture::start().await;
+    node.put("ns/k", b"v").await;
+    let metrics = node.ask("GET /metrics", "").await;
+    assert_eq!(metrics.header("content-type"), quorum_metrics::PROMETHEUS_CONTENT_TYPE);
+    let line = r#"replication_quorum_ack_total{result="committed"} 1"#;
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn the_status_page_loads_nothing_from_elsewhere() {
+    let node = Fixture::start().await;
+    let page = node.ask("GET /", "").await;
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(!page.text().contains("http:") && !page.text().contains("https:"));
+}
+
+#[tokio::test]
+async fn a_trace_that_a_client_began_does_not_disturb_its_write() {
+    let node = Fixture::start().await;
+    for parent in ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense"] {
+        let answer = node.ask_with("PUT /v1/kv/ns/k", &[("traceparent", parent)], "v").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
