@@ -1,7 +1,43 @@
 //! The quorum node as a library: the parts of the `quorum-node` program, for tests, for `demo`, and for programs that
 //! run a node inside themselves.
 //!
-//! [`Node::start`] builds a node the way the program does; [`Service`] is what it can be asked.
+//! [`Node::start`] builds a node the way the program does; [`Service`] is what it can be asked. Nothing is global, so
+//! several nodes live in one process:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use quorum_node::WriteRequest;
+//! use quorum_node::local_mesh::LocalMesh;
+//! use quorum_node::record::{Key, Namespace};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> anyhow::Result<()> {
+//! let directory = tempfile::tempdir()?;
+//! let mut mesh = LocalMesh::start(3, directory.path(), |_| {}).await?;
+//! let service = mesh.node(0).expect("all three run").service().clone();
+//!
+//! let (namespace, key) = (Namespace::new("fruit")?, Key::new("apple")?);
+//! let receipt = service
+//!     .write(WriteRequest {
+//!         namespace: namespace.clone(),
+//!         key: key.clone(),
+//!         value: Some(Bytes::from_static(b"red")),
+//!         write_id: None,
+//!         copies: None,
+//!         timeout: Some(Duration::from_secs(30)),
+//!         durability: None,
+//!     })
+//!     .await?;
+//! assert!(receipt.got >= 2, "a majority of three");
+//! let stored = service.read(&namespace, &key)?.expect("a committed write is readable where it was taken");
+//! assert_eq!(stored.content.value.as_deref(), Some(&b"red"[..]));
+//!
+//! mesh.stop_all().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod admission;
 pub mod cli;
