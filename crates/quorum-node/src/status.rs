@@ -1,10 +1,10 @@
 //! What a node says about itself and its peers, ready to be printed as JSON.
 
 use quorum_core::PeerId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A node at a moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeStatus {
     /// This node.
@@ -40,12 +40,12 @@ pub struct NodeStatus {
     /// Seconds since the node started.
     pub uptime_seconds: u64,
     /// A digest of everything held: equal on nodes that hold the same. Only if asked for, it reads everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_digest: Option<String>,
 }
 
 /// A peer at a moment, as this node sees it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PeerReport {
     /// Which member.
@@ -55,22 +55,22 @@ pub struct PeerReport {
     /// Whether the link is up.
     pub connected: bool,
     /// For how long, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_seconds: Option<u64>,
     /// Round trip of the last probe, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<f64>,
     /// How far its clock is ahead of ours, in milliseconds; negative if it is behind.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<f64>,
     /// Writes of this node that it does not durably hold yet; unknown before its first word.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_writes: Option<u64>,
     /// Bytes queued for it in memory.
     pub queued_bytes: usize,
     /// Records that it has put off.
     pub deferred: usize,
     /// Why the link is down, or went down last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }

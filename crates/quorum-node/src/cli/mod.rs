@@ -9,16 +9,30 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod completions;
 pub mod config;
+pub mod connection;
+pub mod delete;
 pub mod demo;
 pub mod exit;
+pub mod export;
+pub mod get;
+pub mod import;
 pub mod init;
+pub mod list;
 pub mod man;
 pub mod output;
+pub mod peers;
 pub mod pki;
+pub mod put;
 pub mod serve;
 pub mod settings;
+pub mod status;
+mod table;
+pub mod target;
+pub mod verify;
+pub mod write_options;
 
 pub use exit::Exit;
 pub use output::Output;
@@ -47,6 +61,26 @@ pub enum Command {
     Init(init::InitArguments),
     /// Run a node until it is asked to stop
     Serve(serve::ServeArguments),
+    /// Write a value and show who has it
+    Put(put::PutArguments),
+    /// Read a value
+    Get(get::GetArguments),
+    /// Delete a key and show who knows
+    Delete(delete::DeleteArguments),
+    /// List the keys of a namespace
+    List(list::ListArguments),
+    /// Show how a node and its quorum are
+    Status(status::StatusArguments),
+    /// Show how a node sees the others
+    Peers(peers::PeersArguments),
+    /// Write many records from lines of JSON or text, each until it is committed
+    Import(import::ImportArguments),
+    /// Read everything a node holds, as lines of JSON
+    Export(export::ExportArguments),
+    /// Measure how fast nodes commit writes
+    Bench(bench::BenchArguments),
+    /// Check every record of a stopped node's data directory
+    Verify(verify::VerifyArguments),
     /// Make, show and renew certificates
     Pki(pki::PkiArguments),
     /// Check or show a node's configuration
@@ -90,6 +124,16 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Serve(arguments) => serve::run(&arguments, output),
+        Command::Put(arguments) => put::run(&arguments, output),
+        Command::Get(arguments) => get::run(&arguments, output),
+        Command::Delete(arguments) => delete::run(&arguments, output),
+        Command::List(arguments) => list::run(&arguments, output),
+        Command::Status(arguments) => status::run(&arguments, output),
+        Command::Peers(arguments) => peers::run(&arguments, output),
+        Command::Import(arguments) => import::run(&arguments, output),
+        Command::Export(arguments) => export::run(&arguments, output),
+        Command::Bench(arguments) => bench::run(&arguments, output),
+        Command::Verify(arguments) => verify::run(&arguments, output),
         Command::Pki(arguments) => pki::run(&arguments, output),
         Command::Config(arguments) => config::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),

@@ -1,9 +1,10 @@
 //! What a node answers, as JSON says it. (pure)
 //!
-//! Fields that a later version adds are passed over.
+//! Fields that a later version adds are passed on as they are.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use super::text::TextOrBase64;
 
@@ -27,6 +28,9 @@ pub struct Receipt {
     pub acked: Vec<Ack>,
     /// Members whose copies did not count when the verdict was given.
     pub missing: Vec<Missing>,
+    /// What else the node said.
+    #[serde(flatten)]
+    pub more: Map<String, Json>,
 }
 
 /// A member whose copy counted.
@@ -65,6 +69,9 @@ pub struct MissedQuorum {
     pub needed: usize,
     /// Where every member stood.
     pub members: Vec<Member>,
+    /// What else the node said.
+    #[serde(flatten)]
+    pub more: Map<String, Json>,
 }
 
 /// Where a member stood when the verdict was given.
@@ -123,13 +130,27 @@ pub struct Value {
 pub struct Page {
     /// Its records, in the order of their keys.
     pub items: Vec<Item>,
-    /// Whether there are more: where the next page starts.
+    /// Whether there are more: the key behind which the next page starts, if it is text.
     #[serde(default)]
     pub next: Option<String>,
+    /// The same, if it is not text.
+    #[serde(default)]
+    pub next_base64: Option<String>,
+}
+
+impl Page {
+    /// The key behind which the next page starts, or `None` if this is the last.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn next_bytes(&self) -> Result<Option<Vec<u8>>, String> {
+        TextOrBase64::from_fields("next", self.next.clone(), self.next_base64.clone())
+    }
 }
 
 /// A record in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Item {
     /// The key, if it is text.
@@ -146,6 +167,9 @@ pub struct Item {
     /// The value, if it was asked for and is not text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_base64: Option<String>,
+    /// What else the node said.
+    #[serde(flatten)]
+    pub more: Map<String, Json>,
 }
 
 impl Item {

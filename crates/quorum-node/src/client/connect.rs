@@ -45,7 +45,8 @@ pub struct ClientSettings {
     pub timeout: Duration,
 }
 
-/// Kept-alive connections to nodes.
+/// Kept-alive connections to nodes. Clones share them.
+#[derive(Clone)]
 pub(super) struct Connections {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,

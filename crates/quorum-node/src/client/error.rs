@@ -138,7 +138,7 @@ pub(super) fn problem_error(
     };
     let is_not_applied = problem.outcome.as_deref() == Some("not_applied");
     match status {
-        429 => ClientError::NotApplied { detail, retry_after: seconds(retry_after) },
+        408 | 429 => ClientError::NotApplied { detail, retry_after: seconds(retry_after) },
         500.. if is_not_applied => {
             ClientError::NotApplied { detail, retry_after: seconds(retry_after) }
         }

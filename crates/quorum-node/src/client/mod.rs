@@ -74,6 +74,16 @@ impl Client {
         Self { shared: Arc::clone(&self.shared), first: index % self.shared.nodes.len() }
     }
 
+    /// The same client, asking one node only: the one at `index`, counted round and round.
+    #[must_use]
+    pub fn only(&self, index: usize) -> Self {
+        let count = self.shared.nodes.len();
+        let nodes = vec![self.shared.nodes[index % count].clone()];
+        let Shared { connections, timeout, .. } = &*self.shared;
+        let shared = Shared { connections: connections.clone(), nodes, timeout: *timeout };
+        Self { shared: Arc::new(shared), first: 0 }
+    }
+
     /// The nodes, in the order in which they were named.
     #[must_use]
     pub fn nodes(&self) -> &[NodeUrl] {

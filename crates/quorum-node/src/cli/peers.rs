@@ -1,0 +1,105 @@
+//! `peers`: how a node sees the others.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::HumanBytes;
+
+use super::connection::{ConnectionArguments, explain, run as converse};
+use super::table::{Cell, Table, Tone, is_coloured};
+use super::{Exit, Output};
+use crate::status::PeerReport;
+
+/// Arguments of `peers`.
+#[derive(Debug, Args)]
+#[non_exhaustive]
+pub struct PeersArguments {
+    /// Which node.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+}
+
+/// Runs `peers`.
+///
+/// # Errors
+///
+/// If the node cannot be asked.
+pub fn run(arguments: &PeersArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let client = arguments.connection.client()?;
+    let raw = converse(async { client.peers().await.map_err(explain) })?;
+    if output.is_json() {
+        output.show(&raw, |_| Ok(()))?;
+        return Ok(Exit::Ok);
+    }
+    let peers = serde_json::from_value::<Vec<PeerReport>>(raw)
+        .context("the node's list of peers is not as expected")?;
+    output.show(&(), |out| write_peers(&peers, is_coloured(), out))?;
+    Ok(Exit::Ok)
+}
+
+fn write_peers(peers: &[PeerReport], coloured: bool, out: &mut dyn Write) -> io::Result<()> {
+    const HEADINGS: [&str; 9] = [
+        "PEER",
+        "ADDRESS",
+        "LINK",
+        "ROUND TRIP",
+        "CLOCK",
+        "LAG",
+        "QUEUED",
+        "PUT OFF",
+        "LAST ERROR",
+    ];
+    let mut table = Table::default();
+    table.row(HEADINGS.map(|heading| Cell::new(heading, Tone::Faint)));
+    for peer in peers {
+        let millis = |millis: f64| format!("{millis:.2} ms");
+        let link = match (peer.connected, peer.connected_seconds) {
+            (true, Some(seconds)) => {
+                let since = humantime::format_duration(Duration::from_secs(seconds));
+                Cell::new(format!("up {since}"), Tone::Good)
+            }
+            (true, None) => Cell::new("up", Tone::Good),
+            (false, _) => Cell::new("down", Tone::Bad),
+        };
+        table.row([
+            Cell::plain(&peer.node),
+            Cell::plain(&peer.address),
+            link,
+            Cell::known(peer.round_trip_ms.map(millis)),
+            Cell::known(peer.clock_offset_ms.map(|offset| format!("{offset:+.2} ms"))),
+            Cell::known(peer.lag_writes),
+            Cell::plain(&HumanBytes(peer.queued_bytes as u64)),
+            Cell::plain(&peer.deferred),
+            Cell::plain(peer.last_error.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table.write(coloured, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_down_says_why() {
+        let peers = serde_json::json!([
+            {"node": "n2", "address": "127.0.0.1:7401", "connected": true, "connected_seconds": 61,
+             "round_trip_ms": 0.2, "clock_offset_ms": -1.5, "lag_writes": 0, "queued_bytes": 0,
+             "deferred": 0},
+            {"node": "n3", "address": "127.0.0.1:7402", "connected": false, "queued_bytes": 0,
+             "deferred": 0, "last_error": "timed out"},
+        ]);
+        let peers = serde_json::from_value::<Vec<PeerReport>>(peers).expect("peers");
+        let mut out = Vec::new();
+        write_peers(&peers, false, &mut out).expect("a Vec takes everything");
+        let shown = String::from_utf8(out).expect("text");
+        let lines = shown.lines().collect::<Vec<_>>();
+        assert!(lines[1].contains("up 1m 1s") && lines[1].contains("-1.50 ms"), "{shown}");
+        assert!(lines[2].contains("down") && lines[2].ends_with("timed out"), "{shown}");
+        let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+        assert_eq!(column(lines[0], "LINK"), column(lines[1], "up"));
+        assert_eq!(column(lines[0], "LINK"), column(lines[2], "down"));
+    }
+}
