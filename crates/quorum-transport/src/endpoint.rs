@@ -153,7 +153,7 @@ impl Endpoint {
     pub fn reconnect(&self) {
         self.rolled_back.send_replace(false);
         for peer in &*self.peers {
-            peer.hang_up.notify_one();
+            peer.hang_up();
         }
         self.serving.lock().values().for_each(|served| served.hang_up("welcome anew"));
     }

@@ -218,7 +218,14 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             outcome = catch_up.run() => outcome,
             outcome = self.probe(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
-            () = self.peer.hang_up.notified() => Err(TransportError::Lost("hung up to say hello anew".into())),
+            () = self.until_stale() => Err(TransportError::Lost("one side has started anew".into())),
+        }
+    }
+
+    /// Returns when the connection is of no more use although nothing on it has failed.
+    async fn until_stale(&self) {
+        while !self.peer.is_stale() {
+            self.peer.look_at_connection.notified().await;
         }
     }
 

@@ -34,12 +34,14 @@ pub(crate) struct Peer {
     pub(crate) catch_up_ready: Notify,
     /// The peer has just dialled us, so it can be reached.
     pub(crate) dial_now: Notify,
-    /// The connection should be made anew.
-    pub(crate) hang_up: Notify,
+    /// Perhaps the connection should be made anew: see [`is_stale`](Self::is_stale).
+    pub(crate) look_at_connection: Notify,
 }
 
 struct State {
     connected: Option<Instant>,
+    /// The connection leads to a life of one side that is over.
+    stale: bool,
     lineage: Option<Lineage>,
     /// What the peer durably holds, as far as it told us.
     known: Option<Frontier>,
@@ -103,6 +105,7 @@ impl Peer {
         let deferred = Deferred::new(config.retry_min, config.retry_max, config.retries_max);
         let state = State {
             connected: None,
+            stale: false,
             lineage: None,
             known: None,
             under_way: Frontier::new(),
@@ -127,7 +130,7 @@ impl Peer {
             live_ready: Notify::new(),
             catch_up_ready: Notify::new(),
             dial_now: Notify::new(),
-            hang_up: Notify::new(),
+            look_at_connection: Notify::new(),
         }
     }
 
@@ -231,6 +234,7 @@ impl Peer {
             frontier.remove(dot);
         }
         state.connected = Some(now);
+        state.stale = false;
         state.lineage = Some(lineage);
         state.known = Some(frontier);
         state.last_error = None;
@@ -243,6 +247,28 @@ impl Peer {
         }
         self.observer.link(self.name(), true);
         self.catch_up_ready.notify_one();
+    }
+
+    /// The peer has dialled us, so it can be reached. If it has started anew since it welcomed us, the connection that we
+    /// have leads to a process that is gone.
+    pub(crate) fn dialled_us(&self, lineage: &Lineage) {
+        let mut state = self.state.lock();
+        if state.connected.is_some() && state.lineage.as_ref() != Some(lineage) {
+            state.stale = true;
+            self.look_at_connection.notify_one();
+        }
+        self.dial_now.notify_one();
+    }
+
+    /// The connection, if there is one, should be made anew.
+    pub(crate) fn hang_up(&self) {
+        self.state.lock().stale = true;
+        self.look_at_connection.notify_one();
+    }
+
+    /// Whether the connection that was welcomed last is of no more use.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.state.lock().stale
     }
 
     /// The connection is gone, and all that was under way on it.

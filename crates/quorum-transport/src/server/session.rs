@@ -109,7 +109,7 @@ async fn welcome<S: ReplicaStore + LogSource>(
         Control::Welcome { lineage: server.store.lineage(), frontier: server.store.frontier() };
     say(&mut control, &welcome).await?;
     if let Some(peer) = server.peers.get(&name) {
-        peer.dial_now.notify_one();
+        peer.dialled_us(&hello.lineage);
     }
     let connection = connection.clone();
     Ok(Guest { seat, lineage: hello.lineage, connection, control, requests })

@@ -3,10 +3,12 @@
 //! - [`Authority`] signs certificates: valid ones, expired ones, ones with the wrong name;
 //! - [`Loopback`] knows names and ports of a mesh on 127.0.0.1 before any node runs, and starts nodes over any store;
 //! - [`Relay`] stands between two nodes and loses, delays, reorders, duplicates, corrupts or cuts, while they run;
+//! - [`by_hand`] dials a node and says what no honest one would;
 //! - [`SeededRandom`] is the same sequence for the same seed;
 //! - [`eventually`] waits for a condition instead of for a time.
 
 mod authority;
+pub mod by_hand;
 mod loopback;
 mod random;
 mod relay;
