@@ -15,6 +15,9 @@ pub const MEMBERS_MAX: usize = 64;
 /// Longest deadline of a write.
 pub const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
+/// Largest value: with its key and envelope it must fit into the 4 MiB of a frame between peers.
+pub const BODY_BYTES_MAX: u64 = 3 << 20;
+
 /// Checks everything that can be checked without looking at files, and returns the write rule
 /// that follows from it.
 ///
@@ -123,6 +126,10 @@ fn check_http(config: &Config) -> Result<(), ConfigError> {
         (Some(_), None) => return Err(ConfigError::HalfPair { set: cert, missing: key }),
         (None, Some(_)) => return Err(ConfigError::HalfPair { set: key, missing: cert }),
         _ => {}
+    }
+    let bytes = http.body_bytes_max.bytes();
+    if bytes > BODY_BYTES_MAX {
+        return Err(ConfigError::BodyTooLarge { bytes, bytes_max: BODY_BYTES_MAX });
     }
     let guarded = http.tls_cert.is_some() || http.tokens_file.is_some();
     if !http.listen.ip().is_loopback() && !guarded {
@@ -274,6 +281,13 @@ mod tests {
     fn a_write_deadline_is_at_most_an_hour() {
         refused("quorum.ack_timeout = 1h 1s is longer than 1h", |config| {
             config.quorum.ack_timeout = Duration::from_secs(3601);
+        });
+    }
+
+    #[test]
+    fn a_value_fits_into_a_frame_between_peers() {
+        refused("http.body_bytes_max = 3145729 is above 3145728", |c| {
+            c.http.body_bytes_max = ByteSize::new(BODY_BYTES_MAX + 1);
         });
     }
 

@@ -154,6 +154,16 @@ pub enum ConfigError {
         /// The key.
         key: &'static str,
     },
+    /// Values could be taken that do not fit into a frame between peers.
+    #[error(
+        "http.body_bytes_max = {bytes} is above {bytes_max}, the largest value that fits into a frame between peers"
+    )]
+    BodyTooLarge {
+        /// What was set.
+        bytes: u64,
+        /// The most that is possible.
+        bytes_max: u64,
+    },
     /// A clock would be rejected before it is warned about.
     #[error("clock.skew_warn = {} is above clock.skew_max = {}", text(*skew_warn), text(*skew_max))]
     SkewOrder {

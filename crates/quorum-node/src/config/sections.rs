@@ -318,7 +318,7 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
+        Self { filter: "info,fjall=warn,lsm_tree=warn".into(), format: LogFormat::Text }
     }
 }
 
