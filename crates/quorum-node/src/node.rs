@@ -41,7 +41,7 @@ pub enum StartError {
     #[error(transparent)]
     Policy(#[from] quorum_core::QuorumError),
     /// The data directory cannot be used.
-    #[error(transparent)]
+    #[error("cannot use node.data_dir")]
     Store(#[from] OpenError),
     /// The peer endpoint cannot be started.
     #[error(transparent)]
@@ -210,14 +210,14 @@ fn left(clock: &dyn Clock, deadline: Instant) -> Duration {
 
 /// Does a chore again and again. Each kind has a task of its own: a long repair must not keep the clock from being
 /// watched.
-fn every<F: Future<Output = ()> + Send>(
+fn every<F>(
     pause: Duration,
     stop: &CancellationToken,
     (service, clock): (Service, Arc<dyn Clock>),
     chore: impl Fn(Service, Arc<dyn Clock>) -> F + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send + 'static
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let stop = stop.clone();
     async move {
@@ -310,11 +310,13 @@ async fn open_store(
     world: &World,
     observer: Arc<dyn Observer>,
 ) -> Result<Store, StartError> {
-    let mut limits = StoreConfig::default();
-    limits.cache_bytes = config.store.cache_bytes.bytes();
-    limits.memtable_bytes = config.store.memtable_bytes.bytes();
-    limits.journal_bytes_max = config.store.journal_bytes_max.bytes();
-    limits.value_bytes_max = config.http.body_bytes_max.as_usize();
+    let limits = StoreConfig {
+        cache_bytes: config.store.cache_bytes.bytes(),
+        memtable_bytes: config.store.memtable_bytes.bytes(),
+        journal_bytes_max: config.store.journal_bytes_max.bytes(),
+        value_bytes_max: config.http.body_bytes_max.as_usize(),
+        ..StoreConfig::default()
+    };
     let identity =
         StoreIdentity { cluster: config.node.cluster_id(), node: config.node.name.clone() };
     let seams = StoreSeams { clock: world.clock(), observer, random: world.random() };
