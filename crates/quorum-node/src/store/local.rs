@@ -1,5 +1,6 @@
 //! The store as the coordinator of writes sees it: a write gets its place at once and is durable a little later.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,11 +23,16 @@ use crate::record::{ContentRef, WriteOp, encode};
 
 /// The wait until a staged write is durable.
 ///
-/// Dropping it cancels nothing.
-#[derive(Debug)]
+/// Dropping it cancels nothing. It is no handle: it does not keep the store open.
 pub struct Durable {
     wait: Wait,
-    store: Store,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Durable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Durable").field("wait", &self.wait).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +49,7 @@ impl Future for Durable {
             Wait::Over(at) => Poll::Ready(Ok(*at)),
             Wait::Coming(durable) => match Pin::new(durable).poll(context) {
                 Poll::Ready(Ok(at)) => Poll::Ready(Ok(at)),
-                Poll::Ready(Err(_)) => Poll::Ready(Err(self.store.shared.intake.stopped())),
+                Poll::Ready(Err(_)) => Poll::Ready(Err(self.shared.intake.stopped())),
                 Poll::Pending => Poll::Pending,
             },
         }
@@ -215,6 +221,6 @@ impl Store {
     }
 
     fn staged(&self, record: Arc<Record>, wait: Wait) -> Staged<Durable> {
-        Staged { record, durable: Durable { wait, store: self.clone() } }
+        Staged { record, durable: Durable { wait, shared: self.shared.clone() } }
     }
 }

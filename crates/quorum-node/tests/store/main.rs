@@ -6,6 +6,7 @@ mod harness;
 mod kill;
 mod log;
 mod merging;
+mod promises;
 mod reading;
 mod speed;
 mod writes;
