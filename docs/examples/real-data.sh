@@ -5,7 +5,7 @@
 #   docs/examples/real-data.sh            100,000 records or more, release build
 #   docs/examples/real-data.sh --small    3,000 records, debug build
 #
-# QUORUM_NODE=/path/to/quorum-node uses that program and builds none. Records are the stanzas of the
+# NODE_BINARY=/path/to/quorum-node uses that program and builds none. Records are the stanzas of the
 # package index on a Debian machine, filled up with lines of the Rust sources found here.
 # Exits with 0 only if every record was committed and the three exports are identical.
 
@@ -30,8 +30,8 @@ fail() {
 
 # ---- the program ------------------------------------------------------------------------------------
 
-if [ -n "${QUORUM_NODE-}" ]; then
-    program=$QUORUM_NODE
+if [ -n "${NODE_BINARY-}" ]; then
+    program=$NODE_BINARY
 else
     release=()
     [ "$profile" = debug ] || release=(--release)
