@@ -1,0 +1,53 @@
+//! A node that is asked to stop finishes what it began, tells every client the truth, and loses nothing.
+
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+
+use crate::harness::load::{Load, Told, check};
+use crate::harness::process::Cluster;
+use crate::harness::{http, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stopped_under_load_answers_what_it_admitted() {
+    let grace = Duration::from_secs(20);
+    let mut cluster = Cluster::start(3, &["node.shutdown_grace=20s"]).await;
+    let load = Load::start(8, vec![cluster.nodes[0].http], 200, "?timeout=5s");
+    load.commits(100).await;
+    let asked = Instant::now();
+    cluster.nodes[0].stop();
+    assert!(asked.elapsed() < grace, "stopped only after {:?}", asked.elapsed());
+    let mut written = load.finish().await;
+
+    cluster.nodes[0].start();
+    cluster.linked().await;
+    cluster.converged().await;
+    for node in &cluster.nodes {
+        let held = node.export().await;
+        check(&written, &held);
+        // A connection that was still in the listener's queue breaks without an answer; then nothing was admitted.
+        for unanswered in &mut written {
+            if let Told::Nothing(why) = &unanswered.told {
+                assert_ne!(held.get(&unanswered.key), Some(&unanswered.value), "not told: {why}");
+            }
+        }
+    }
+}
+
+/// The quorum is gone, the write waits for it, and the node is asked to stop: the client hears the verdict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_its_quorum_gets_its_verdict_before_the_node_ends() {
+    let mut cluster = Cluster::start(3, &["node.shutdown_grace=30s"]).await;
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    let to = cluster.nodes[0].http;
+    let waiting = tokio::spawn(http::put(to, "/v1/kv/test/a?timeout=4s", "1"));
+    until("the write is under way", async || {
+        cluster.nodes[0].json("/v1/status").await["writes_in_flight"] == 1
+    })
+    .await;
+    cluster.nodes[0].stop();
+    let answer = waiting.await.expect("no panic").answer();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json()["outcome"], "indeterminate", "{}", answer.text());
+}

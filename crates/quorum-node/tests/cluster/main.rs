@@ -1,0 +1,19 @@
+//! What a mesh promises, a file for each promise: real QUIC, real stores, and real processes where a process must die.
+//!
+//! Every wait is for a condition, with a generous end; what is random says its seed.
+
+mod bad_config;
+mod catch_up;
+mod clock;
+mod graceful_stop;
+mod harness;
+mod idempotency;
+mod identities;
+mod kill_9;
+mod metrics;
+mod overload;
+mod quorum_holds;
+mod rollback;
+mod slow_peer;
+mod stragglers;
+mod void_dots;
