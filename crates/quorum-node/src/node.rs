@@ -26,7 +26,7 @@ use crate::write::Writes;
 /// How often the clock is compared and the gauges are set.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How often gaps are closed and the log is shortened.
-const REPAIR_EVERY: Duration = Duration::from_secs(1);
+const REPAIR_EVERY: Duration = Duration::from_secs(5);
 /// How often write ids beyond their horizon are looked for: each time, all of them are read.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
