@@ -69,6 +69,9 @@ impl Table {
         };
         let widths = (0..columns).map(width).collect::<Vec<_>>();
         for row in &self.rows {
+            let shown =
+                row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
+            let row = &row[..shown];
             for (column, cell) in row.iter().enumerate() {
                 match cell.tone.code().filter(|_| coloured) {
                     Some(code) => write!(out, "\x1b[{code}m{}\x1b[0m", cell.text)?,
@@ -104,7 +107,7 @@ mod tests {
     fn columns_line_up_and_lines_have_no_loose_ends() {
         let mut table = Table::default();
         table.row(["NODE", "LINK"].map(Cell::plain));
-        table.row([Cell::plain("größe"), Cell::new("up", Tone::Good)]);
+        table.row([Cell::plain("größe"), Cell::new("up", Tone::Good), Cell::plain("")]);
         table.row([Cell::known(None::<u32>), Cell::new("down", Tone::Bad)]);
         assert_eq!(shown(&table, false), "NODE   LINK\ngröße  up\n–      down\n");
     }
