@@ -135,6 +135,7 @@ impl Node {
             random: world.random(),
             observer,
             durability: config.store.durability,
+            hurry: CancellationToken::new(),
         };
         let grace = config.node.shutdown_grace;
         let http_section = config.http.clone();
@@ -182,19 +183,37 @@ impl Node {
 
     /// Takes the node down in order, within its grace period: no longer ready, HTTP drained, writes given their verdict,
     /// peers answered, the store closed.
+    ///
+    /// A write that would wait longer than that is given its verdict early, while its client can still be told.
     pub async fn shutdown(self) {
-        let deadline = self.clock.now() + self.grace;
-        self.service.writes().admission.close();
-        if let Some(http) = self.http {
-            http.shutdown(left(&*self.clock, deadline)).await;
+        let clock = &*self.clock;
+        let end = clock.now() + self.grace;
+        // What is kept back from the grace period for each later step.
+        let kept_back = (self.grace / 4).min(Duration::from_secs(1));
+        let writes = self.service.writes();
+        writes.admission.close();
+        let drained = async {
+            let end = end - kept_back / 2;
+            if let Some(http) = self.http {
+                http.shutdown(left(clock, end)).await;
+            }
+            self.service.until_no_write_is_under_way(left(clock, end)).await;
+        };
+        let hurried = async {
+            clock.sleep_until(end - kept_back).await;
+            writes.hurry.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = drained => {}
+            () = hurried => {}
         }
-        self.service.until_no_write_is_under_way(left(&*self.clock, deadline)).await;
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.service.endpoint().shutdown(left(&*self.clock, deadline)).await;
+        self.service.endpoint().shutdown(left(clock, end - kept_back / 4)).await;
         self.service.store().close().await;
-        let (metrics, bound) = (self.service.clone(), left(&*self.clock, deadline));
+        let (metrics, bound) = (self.service.clone(), left(clock, end));
         // The exporters block while they flush.
         let flushed = tokio::task::spawn_blocking(move || metrics.metrics().shutdown(bound)).await;
         if let Ok(Err(error)) = flushed {

@@ -1,5 +1,6 @@
 //! Takes a write from a client to a verdict: admits it, looks its id up, commits it through the quorum writer.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use quorum_core::{
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::admission::{Admission, Refusal};
 use crate::config::WriteQuorum;
 use crate::record::{self, Key, Namespace, WriteOp};
 use crate::store::{Store, StoreError};
+
+/// How long a write whose node can wait no longer listens for a last answer.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// One write as a client words it.
 #[derive(Debug, Clone)]
@@ -93,6 +98,8 @@ pub(crate) struct Writes {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) durability: Durability,
+    /// Cancelled when the node can wait no longer: every write that is under way gets its verdict at once.
+    pub(crate) hurry: CancellationToken,
 }
 
 impl Writes {
@@ -121,7 +128,26 @@ impl Writes {
             write_id: request.write_id.unwrap_or_else(|| self.fresh_id()),
             durability: request.durability.unwrap_or(self.durability),
         };
-        if request.write_id.is_some()
+        let is_named = request.write_id.is_some();
+        let mut verdict = pin!(self.verdict(op.clone(), options.clone(), is_named));
+        tokio::select! {
+            biased;
+            outcome = &mut verdict => return outcome,
+            () = self.hurry.cancelled() => {}
+        }
+        // What is not yet durable here cannot be spoken of, so its own verdict is the only true one.
+        let Ok(Some((record, overwritten))) = self.find(&op) else { return verdict.await };
+        options.timeout = Some(LAST_WORD);
+        Ok(self.writer.resume(record, overwritten, options).await?)
+    }
+
+    async fn verdict(
+        &self,
+        op: WriteOp,
+        options: CommitOptions,
+        is_named: bool,
+    ) -> Result<Receipt, WriteFailed> {
+        if is_named
             && let Some((record, overwritten)) =
                 self.find(&op).map_err(|error| self.turned_away(WriteFailed::Refused(error)))?
         {

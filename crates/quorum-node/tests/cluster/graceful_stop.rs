@@ -51,3 +51,30 @@ async fn a_write_that_waits_for_its_quorum_gets_its_verdict_before_the_node_ends
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["outcome"], "indeterminate", "{}", answer.text());
 }
+
+/// As above, but the verdict lies beyond the grace period: the client hears an early one rather than none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_would_outlast_the_grace_period_gets_an_early_verdict() {
+    let mut cluster = Cluster::start(3, &["node.shutdown_grace=4s"]).await;
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    let to = cluster.nodes[0].http;
+    let waiting = tokio::spawn(http::put(to, "/v1/kv/test/a?timeout=10m", "1"));
+    until("the write is under way", async || {
+        cluster.nodes[0].json("/v1/status").await["writes_in_flight"] == 1
+    })
+    .await;
+    cluster.nodes[0].stop();
+    let answer = waiting.await.expect("no panic").answer();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let receipt = answer.json();
+    assert_eq!(receipt["outcome"], "indeterminate", "{receipt}");
+    assert_eq!((&receipt["got"], &receipt["needed"]), (&1.into(), &2.into()), "{receipt}");
+    assert_eq!(receipt["members"].as_array().map(Vec::len), Some(3), "{receipt}");
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    cluster.linked().await;
+    cluster.converged().await;
+    assert_eq!(cluster.nodes[2].export().await.get("a").map(String::as_str), Some("1"));
+}
