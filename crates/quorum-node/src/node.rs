@@ -23,8 +23,10 @@ use crate::traced::Traced;
 use crate::world::World;
 use crate::write::Writes;
 
-/// How often the clock is compared and the gauges are set.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often the clock is compared: a wrong one must be noticed before it stamps many writes.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// How often the gauges are set.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How often gaps are closed and the log is shortened.
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 /// How often write ids beyond their horizon are looked for: each time, all of them are read.
@@ -145,6 +147,7 @@ impl Node {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let chores = || (service.clone(), Arc::clone(&clock));
         world.spawn(tasks.track_future(every(WATCH_EVERY, &stop, chores(), watch)));
+        world.spawn(tasks.track_future(every(SHOW_EVERY, &stop, chores(), show)));
         world.spawn(tasks.track_future(every(REPAIR_EVERY, &stop, chores(), repair)));
         world.spawn(tasks.track_future(every(FORGET_EVERY, &stop, chores(), forget)));
         world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
@@ -251,11 +254,14 @@ where
     }
 }
 
-/// Compares clocks, and shows how things are.
+/// Compares clocks.
 async fn watch(service: Service, clock: Arc<dyn Clock>) {
-    let peers = service.endpoint().peers();
-    service.watch_clock(&peers, clock.now(), wall_millis(&*clock));
-    service.show_gauges(&peers);
+    service.watch_clock(clock.now(), wall_millis(&*clock));
+}
+
+/// Shows how things are.
+async fn show(service: Service, _clock: Arc<dyn Clock>) {
+    service.show_gauges();
 }
 
 /// Closes void gaps, and shortens the log.

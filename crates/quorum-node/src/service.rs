@@ -1,11 +1,13 @@
 //! What a running node can be asked: by its HTTP interface, by `demo`, by a program that embeds it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use quorum_core::{Clock, ClockOffset, Receipt};
+use parking_lot::Mutex;
+use quorum_core::{Clock, ClockOffset, PeerId, Receipt};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 
@@ -29,6 +31,8 @@ struct Parts {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     started: Instant,
+    /// Peers whose clocks are off by more than the warning limit.
+    skewed: Mutex<BTreeSet<PeerId>>,
 }
 
 impl fmt::Debug for Service {
@@ -48,8 +52,9 @@ impl Service {
         metrics: Metrics,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let started = clock.now();
-        Self { parts: Arc::new(Parts { config, store, endpoint, writes, metrics, clock, started }) }
+        let (started, skewed) = (clock.now(), Mutex::default());
+        let parts = Parts { config, store, endpoint, writes, metrics, clock, started, skewed };
+        Self { parts: Arc::new(parts) }
     }
 
     /// The configuration the node runs with.
@@ -255,18 +260,15 @@ impl Service {
         }
     }
 
-    /// Feeds the clock guard, and says so when its opinion changes.
-    pub(crate) fn watch_clock(&self, peers: &[PeerStatus], now: Instant, wall_millis: u64) {
-        let warn_above = self.parts.config.clock.skew_warn;
+    /// Feeds the clock guard, and says so when its opinion, or that about a peer's clock, changes.
+    pub(crate) fn watch_clock(&self, now: Instant, wall_millis: u64) {
+        let peers = self.parts.endpoint.peers();
         let mut guard = self.parts.writes.clock_guard.lock();
         let before = guard.fault();
-        for peer in peers {
+        for peer in &peers {
             match peer.clock_offset {
                 Some(offset) => {
-                    if offset.magnitude() > warn_above {
-                        let offset_seconds = offset.as_micros() as f64 / 1e6;
-                        tracing::warn!(peer = %peer.peer, offset_seconds, "the peer's clock is off");
-                    }
+                    self.warn_of_skew(&peer.peer, offset);
                     guard.record_offset(peer.peer.clone(), offset);
                 }
                 None => guard.forget(&peer.peer),
@@ -285,9 +287,21 @@ impl Service {
         }
     }
 
-    pub(crate) fn show_gauges(&self, peers: &[PeerStatus]) {
+    /// Warns once when a peer's clock is off, not at every look.
+    fn warn_of_skew(&self, peer: &PeerId, offset: ClockOffset) {
+        let offset_seconds = offset.as_micros() as f64 / 1e6;
+        let is_off = offset.magnitude() > self.parts.config.clock.skew_warn;
+        let mut skewed = self.parts.skewed.lock();
+        if is_off && skewed.insert(peer.clone()) {
+            tracing::warn!(%peer, offset_seconds, "the peer's clock is off");
+        } else if !is_off && skewed.remove(peer) {
+            tracing::info!(%peer, offset_seconds, "the peer's clock is right again");
+        }
+    }
+
+    pub(crate) fn show_gauges(&self) {
         let gauges = self.parts.metrics.gauges();
-        for peer in peers {
+        for peer in &self.parts.endpoint.peers() {
             if let Some(lag) = self.lag(peer) {
                 gauges.set_frontier_lag(&peer.peer, lag);
             }
