@@ -209,22 +209,28 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             pace: Pace::new(self.config.catch_up_bytes_per_second),
             snapshots: SnapshotPause::default(),
         };
+        // A peer that shuts down ends one lane after the other, each when it has answered it.
+        let acks = async {
+            let (live, late) =
+                (live_acks.hear(&self.peer, clock), late_acks.hear(&self.peer, clock));
+            tokio::try_join!(live, late)?;
+            Err(TransportError::Lost("the peer ended its lanes".into()))
+        };
         tokio::select! {
             biased;
             // Acks first: those that came before the end of the connection count.
-            outcome = live_acks.hear(&self.peer, clock) => outcome,
-            outcome = late_acks.hear(&self.peer, clock) => outcome,
+            outcome = acks => outcome,
             outcome = live::run(live, &self.peer) => outcome,
             outcome = catch_up.run() => outcome,
             outcome = self.probe(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
-            () = self.until_stale() => Err(TransportError::Lost("one side has started anew".into())),
+            () = self.until_stale(&ours) => Err(TransportError::Lost("one side has started anew".into())),
         }
     }
 
     /// Returns when the connection is of no more use although nothing on it has failed.
-    async fn until_stale(&self) {
-        while !self.peer.is_stale() {
+    async fn until_stale(&self, ours: &Lineage) {
+        while !self.peer.is_stale() && self.store.lineage() == *ours {
             self.peer.look_at_connection.notified().await;
         }
     }

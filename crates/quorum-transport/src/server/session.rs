@@ -1,5 +1,7 @@
 //! One inbound connection: who is it, may it, and then its streams.
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -206,15 +208,19 @@ async fn attend<S: ReplicaStore + LogSource>(server: &Arc<Server<S>>, from: &str
     tracing::debug!(peer = %name, from, "serving");
     let lanes =
         Lanes { server, name, lineage, tasks: TaskTracker::new(), stop: server.stop.child_token() };
+    let mut answering = pin!(answer(server, control, requests));
     let ended = tokio::select! {
         biased;
         () = server.stop.cancelled() => None,
         error = lanes.accept(&connection) => Some(error),
-        outcome = answer(server, control, requests) => outcome.err(),
+        error = &mut answering => Some(error),
     };
     match ended {
-        // What is at work is answered before the goodbye.
-        None => lanes.end().await,
+        // What is at work is answered before the goodbye; the connection must stay whole until then.
+        None => tokio::select! {
+            () = lanes.end() => {}
+            _lost = &mut answering => lanes.end().await,
+        },
         Some(error) => {
             if connection.close_reason().is_none() {
                 server.handshake_failed(&format!("{name} at {from}"), &error);
@@ -295,12 +301,23 @@ impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
     }
 }
 
-/// Answers probes.
+/// Answers probes until something breaks.
 async fn answer<S: ReplicaStore>(
+    server: &Server<S>,
+    control: SendStream,
+    requests: FrameReader,
+) -> TransportError {
+    match answer_probes(server, control, requests).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+async fn answer_probes<S: ReplicaStore>(
     server: &Server<S>,
     mut control: SendStream,
     mut requests: FrameReader,
-) -> Result<(), TransportError> {
+) -> Result<Infallible, TransportError> {
     const SECOND: Duration = Duration::from_secs(1);
     let clock = &server.seams.clock;
     let mut told = None;

@@ -121,7 +121,7 @@ pub fn nothing() -> Bytes {
 ///
 /// If there is no loopback network.
 pub async fn first_packets(count: usize, name: &PeerId, identity: &NodeIdentity) -> Vec<Vec<u8>> {
-    const AT_ONCE: usize = 200;
+    const AT_ONCE: usize = 50;
     let trap = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback socket");
     let nowhere = trap.local_addr().expect("a bound socket has an address");
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into());

@@ -1,6 +1,8 @@
 //! The bytes between two nodes: what a frame is, what it may hold, how large it may be.
 
 pub(crate) mod codec;
+#[cfg(test)]
+mod golden;
 pub(crate) mod message;
 
 /// The protocol and its version, as negotiated by TLS (ALPN).

@@ -1,0 +1,163 @@
+//! The bytes of every message of this protocol version, as committed in `tests/golden/v1/`.
+//!
+//! A change of these bytes is a change of the protocol, and needs another version. To write them anew:
+//! `QUORUM_WRITE_GOLDEN=1 cargo test -p quorum-transport --lib golden`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use quorum_core::{
+    Busy, ClusterId, Digest, Durability, Epoch, Frontier, Hlc, Incarnation, Lineage, Origin,
+    PeerId, Record, Refusal, Reply, SeqSet, Version,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::LENGTH_BYTES;
+use super::codec::{CodecError, decode, encode_frame};
+use super::message::tests::{lineage, record};
+use super::message::{Ack, Append, Control, Hello, LaneKind, OpenLane};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(format!("{name}.bin"))
+}
+
+fn check<M>(name: &str, message: &M)
+where
+    M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let frame = encode_frame(message).expect("a small message");
+    if std::env::var_os("QUORUM_WRITE_GOLDEN").is_some() {
+        fs::write(path(name), &frame).expect("the file can be written");
+    }
+    let golden = fs::read(path(name)).expect("the file is there");
+    assert_eq!(frame, golden, "{name}: encoded otherwise than before");
+    let (length, body) = golden.split_at(LENGTH_BYTES);
+    assert_eq!(length, u32::try_from(body.len()).expect("small").to_le_bytes(), "{name}");
+    assert_eq!(&decode::<M>(body).expect("decodable"), message, "{name}: decoded otherwise");
+    for cut in 0..body.len() {
+        assert!(decode::<M>(&body[..cut]).is_err(), "{name}: complete after {cut} bytes");
+    }
+    let longer = [body, &[0]].concat();
+    assert!(matches!(decode::<M>(&longer), Err(CodecError::Trailing(1))), "{name}: one byte more");
+}
+
+fn name(name: &str) -> PeerId {
+    PeerId::new(name).expect("a valid name")
+}
+
+fn frontier() -> Frontier {
+    let origin = Origin { node: name("n2"), incarnation: Incarnation::from_bytes([2; 8]) };
+    let other = Lineage { origin, epoch: Epoch::new(3, 500) };
+    [(lineage("n1"), SeqSet::up_to(1_000)), (other, SeqSet::from(vec![(1, 4), (6, 300)]))]
+        .into_iter()
+        .collect()
+}
+
+fn replies() -> Vec<(u64, Reply)> {
+    let version = Version { hlc: Hlc::from_millis(1_700_000_000_000), origin: lineage("n3").origin };
+    let mut replies = vec![Reply::Stored, Reply::Superseded { version }, Reply::Drift];
+    replies.extend(Refusal::ALL.map(|reason| Reply::Refused { reason }));
+    replies.extend(Busy::ALL.map(|reason| Reply::Busy { reason }));
+    (1..).zip(replies).collect()
+}
+
+#[test]
+fn every_message_has_the_bytes_of_its_version() {
+    check(
+        "hello",
+        &Hello {
+            cluster: ClusterId::from_bytes([7; 16]),
+            node: name("n1"),
+            to: name("n2"),
+            members: Digest::of(b"members"),
+            lineage: lineage("n1"),
+            frontier: frontier(),
+        },
+    );
+    check("welcome", &Control::Welcome { lineage: lineage("n2"), frontier: frontier() });
+    check("probe", &Control::Probe { sent_micros: 1_700_000_000_000_000 });
+    for (file, frontier) in [("probe_reply", None), ("probe_reply_frontier", Some(frontier()))] {
+        let reply = Control::ProbeReply {
+            sent_micros: 1_700_000_000_000_000,
+            received_micros: 1_700_000_000_000_250,
+            answered_micros: 1_700_000_000_000_300,
+            frontier,
+        };
+        check(file, &reply);
+    }
+    for (file, kind) in [("open_live", LaneKind::Live), ("open_catch_up", LaneKind::CatchUp)] {
+        let (incarnation, epoch) = (Incarnation::from_bytes([1; 8]), Epoch::new(1, 7).as_u64());
+        check(file, &OpenLane { kind, incarnation, epoch });
+    }
+    let covers: Vec<_> =
+        frontier().iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
+    let bare = Append { record: Some(record(5)), covers: Vec::new(), trace: None };
+    let relaxed = Record { durability: Durability::Relaxed, ..record(6) };
+    check("append", &bare);
+    check("append_relaxed", &Append { record: Some(relaxed), ..bare.clone() });
+    check("append_covers", &Append { covers: covers.clone(), ..bare.clone() });
+    check("append_traced", &Append { trace: Some([0xab; 25]), ..bare });
+    check("covers_only", &Append { record: None, covers, trace: None });
+    check("ack", &Ack { upto: 300, hash: [3; 16], synced: true, exceptions: Vec::new() });
+    let exceptions = replies();
+    check("ack_exceptions", &Ack { upto: 300, hash: [3; 16], synced: false, exceptions });
+}
+
+#[test]
+fn a_container_that_claims_more_than_its_frame_is_refused_unallocated() {
+    // An append with a record whose payload claims almost 16 MiB, in a frame of some 100 bytes.
+    let append = Append { record: Some(record(5)), covers: Vec::new(), trace: None };
+    let frame = encode_frame(&append).expect("a small message");
+    let payload = append.record.expect("just put there").payload;
+    let body = &frame[LENGTH_BYTES..];
+    let at = body.windows(payload.len()).position(|bytes| bytes == payload).expect("in there");
+    let mut bomb = body[..at - 1].to_vec();
+    bomb.push(252);
+    bomb.extend_from_slice(&15_000_000_u32.to_le_bytes());
+    bomb.extend_from_slice(&body[at..]);
+    let Err(CodecError::Undecodable(why)) = decode::<Append>(&bomb) else {
+        panic!("a bomb was decoded");
+    };
+    assert!(why.contains("LimitExceeded"), "refused for another reason: {why}");
+}
+
+#[test]
+fn a_large_payload_passes() {
+    for bytes in [0x200, 0x2000, 0x2_0000, 0x20_0000, 15 << 20] {
+        let payload = vec![1; bytes].into();
+        let record = Record { payload, ..record(1) };
+        let append = Append { record: Some(record), covers: Vec::new(), trace: None };
+        let frame = encode_frame(&append).expect("below the limit");
+        assert_eq!(decode::<Append>(&frame[LENGTH_BYTES..]).expect("decodable"), append);
+    }
+    let record = Record { payload: vec![1; 17 << 20].into(), ..record(1) };
+    let append = Append { record: Some(record), covers: Vec::new(), trace: None };
+    assert!(matches!(encode_frame(&append), Err(CodecError::TooLarge(_))));
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(body in prop::collection::vec(any::<u8>(), 0..600)) {
+        let _refused = decode::<Hello>(&body);
+        let _refused = decode::<Control>(&body);
+        let _refused = decode::<OpenLane>(&body);
+        let _refused = decode::<Append>(&body);
+        let _refused = decode::<Ack>(&body);
+    }
+
+    #[test]
+    fn a_damaged_message_never_panics(at in 0_usize..2_000, byte in any::<u8>()) {
+        for entry in fs::read_dir(path("hello").parent().expect("a folder")).expect("readable") {
+            let mut body = fs::read(entry.expect("an entry").path()).expect("readable");
+            body.drain(..LENGTH_BYTES);
+            let length = body.len();
+            body[at % length] = byte;
+            let _either_way = decode::<Hello>(&body);
+            let _either_way = decode::<Control>(&body);
+            let _either_way = decode::<Append>(&body);
+            let _either_way = decode::<Ack>(&body);
+        }
+    }
+}
