@@ -1,6 +1,7 @@
 //! A UDP relay between two nodes that misbehaves on purpose.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -109,15 +110,20 @@ async fn forth(front: Arc<UdpSocket>, target: SocketAddr, wire: Arc<Wire>) {
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let Ok((length, source)) = front.recv_from(&mut datagram).await else { continue };
-        if !sources.contains_key(&source) {
-            let Ok(upstream) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { continue };
-            let upstream = Arc::new(upstream);
-            sources.insert(source, Arc::clone(&upstream));
-            backs.spawn(back(upstream, Arc::clone(&front), source, Arc::clone(&wire)));
-        }
+        let upstream = match sources.entry(source) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+                let Ok(upstream) = bound.map(Arc::new) else { continue };
+                let to_source =
+                    back(Arc::clone(&upstream), Arc::clone(&front), source, Arc::clone(&wire));
+                backs.spawn(to_source);
+                new.insert(upstream)
+            }
+        };
         let faults = *wire.faults.lock();
         if !faults.cut_forth {
-            wire.pass(&faults, &datagram[..length], &sources[&source], target);
+            wire.pass(&faults, &datagram[..length], upstream, target);
         }
     }
 }

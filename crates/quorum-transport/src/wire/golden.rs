@@ -56,7 +56,8 @@ fn frontier() -> Frontier {
 }
 
 fn replies() -> Vec<(u64, Reply)> {
-    let version = Version { hlc: Hlc::from_millis(1_700_000_000_000), origin: lineage("n3").origin };
+    let version =
+        Version { hlc: Hlc::from_millis(1_700_000_000_000), origin: lineage("n3").origin };
     let mut replies = vec![Reply::Stored, Reply::Superseded { version }, Reply::Drift];
     replies.extend(Refusal::ALL.map(|reason| Reply::Refused { reason }));
     replies.extend(Busy::ALL.map(|reason| Reply::Busy { reason }));
