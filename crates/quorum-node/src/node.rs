@@ -27,8 +27,10 @@ use crate::write::Writes;
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often the gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-/// How often gaps are closed and the log is shortened.
-const REPAIR_EVERY: Duration = Duration::from_secs(5);
+/// How often gaps that no member holds are looked for.
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
+/// How often the log is shortened: each step costs a sync.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// How often write ids beyond their horizon are looked for: each time, all of them are read.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
@@ -148,7 +150,8 @@ impl Node {
         let chores = || (service.clone(), Arc::clone(&clock));
         world.spawn(tasks.track_future(every(WATCH_EVERY, &stop, chores(), watch)));
         world.spawn(tasks.track_future(every(SHOW_EVERY, &stop, chores(), show)));
-        world.spawn(tasks.track_future(every(REPAIR_EVERY, &stop, chores(), repair)));
+        world.spawn(tasks.track_future(every(CLOSE_EVERY, &stop, chores(), close_gaps)));
+        world.spawn(tasks.track_future(every(TRIM_EVERY, &stop, chores(), trim)));
         world.spawn(tasks.track_future(every(FORGET_EVERY, &stop, chores(), forget)));
         world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
         let mut node = Self { service, http: None, stop, tasks, grace, clock, world };
@@ -264,8 +267,8 @@ async fn show(service: Service, _clock: Arc<dyn Clock>) {
     service.show_gauges();
 }
 
-/// Closes void gaps, and shortens the log.
-async fn repair(service: Service, _clock: Arc<dyn Clock>) {
+/// Closes gaps that no member holds.
+async fn close_gaps(service: Service, _clock: Arc<dyn Clock>) {
     let peers = service.endpoint().peers();
     let (store, ours) = (service.store(), service.store().frontier());
     let void = repair::void::closable(&store.lineage(), &ours, &peers);
@@ -275,6 +278,12 @@ async fn repair(service: Service, _clock: Arc<dyn Clock>) {
             tracing::warn!(%error, "gaps could not be closed");
         }
     }
+}
+
+/// Shortens the log.
+async fn trim(service: Service, _clock: Arc<dyn Clock>) {
+    let peers = service.endpoint().peers();
+    let (store, ours) = (service.store(), service.store().frontier());
     if let Some(floor) = repair::trim::floor(&ours, &peers)
         && let Err(error) = store.trim(&floor).await
     {

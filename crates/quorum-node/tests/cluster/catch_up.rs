@@ -83,10 +83,10 @@ async fn trimmed(mesh: &mut Mesh, index: usize) {
     section.cluster = "local".into();
     let (cluster, name) = (section.cluster_id(), format!("n{}", index + 1));
     let all_trimmed = async || {
-        // Trimming is done every second, by what the members told each other until then.
+        // Trimming is done every few seconds, by what the members told each other until then.
         until("a few rounds have passed", async || {
             let status = mesh.service(index).status(false).await.expect("a readable store");
-            status.uptime_seconds >= 3
+            status.uptime_seconds >= 8
         })
         .await;
         mesh.stop(index).await;

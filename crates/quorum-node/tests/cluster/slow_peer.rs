@@ -30,7 +30,9 @@ async fn a_peer_that_stands_still_delays_nobody_and_takes_no_memory() {
         queued_max = queued_max.max(peer["queued_bytes"].as_u64().expect("a number"));
     }
     let written = load.finish().await;
-    assert!(written.iter().all(|written| written.told == Told::Committed));
+    for written in &written {
+        assert_eq!(written.told, Told::Committed, "{}; log:\n{}", written.key, writer.log());
+    }
     assert!((1..=QUEUE_BYTES).contains(&queued_max), "{queued_max} bytes queued");
 
     slow.signal("CONT");
