@@ -17,6 +17,49 @@
 //!
 //! Order between records, exactly-once delivery, or delivery at all to a member that stays away: the store behind
 //! [`ReplicaStore`](quorum_core::ReplicaStore) merges idempotently, whatever comes in whatever order.
+//!
+//! # Example
+//!
+//! Two nodes on loopback over the store that quorum-core has for tests. With your own store, certificates from files and
+//! real addresses it is the same: see `examples/sqlite_table.rs`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use quorum_core::testing::{KeyValue, MemoryStore};
+//! use quorum_core::{CommitOptions, Incarnation, QuorumPolicy, QuorumWriter, Silent};
+//! use quorum_transport::{TokioClock, testing::Loopback};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mesh = Loopback::new(2)?;
+//! let store = |index: usize| {
+//!     let incarnation = Incarnation::from_bytes([index as u8; 8]);
+//!     MemoryStore::new(mesh.name(index).clone(), incarnation, TokioClock::new())
+//! };
+//! let (here, there) = (store(0), store(1));
+//! let endpoint = mesh.start(0, Arc::new(here.clone()), Arc::new(Silent))?;
+//! let other = mesh.start(1, Arc::new(there.clone()), Arc::new(Silent))?;
+//!
+//! let writer = QuorumWriter::new(
+//!     QuorumPolicy::majority(2)?.with_ack_timeout(Duration::from_secs(30)),
+//!     mesh.name(0).clone(),
+//!     vec![mesh.name(1).clone()],
+//!     here,
+//!     endpoint.replicator(),
+//!     TokioClock::new(),
+//!     Arc::new(Silent),
+//! )?;
+//! let receipt = writer.commit(KeyValue::new("key", "value"), CommitOptions::default()).await?;
+//! assert_eq!(receipt.got, 2);
+//! assert_eq!(there.value("key").as_deref(), Some(&b"value"[..]));
+//!
+//! endpoint.shutdown(Duration::from_secs(5)).await;
+//! other.shutdown(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod backoff;
 mod clock;

@@ -54,9 +54,14 @@ impl SnapshotPause {
 
 impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
     /// Brings the peer up to date, and keeps it so, until the connection ends.
+    ///
+    /// A write becomes durable here about when it is sent live, often a moment before. So what is looked at is what was
+    /// held *before the last pause*: whatever of it is neither known there nor under way was really not sent live.
     pub(crate) async fn run(mut self) -> Result<(), TransportError> {
+        let mut held = self.store.frontier();
         loop {
-            if !self.round().await? {
+            if !self.round(&held).await? {
+                held = self.store.frontier();
                 let look_again = self.clock.sleep_until(self.peer.look_again(self.clock.now()));
                 tokio::select! {
                     () = self.peer.catch_up_ready.notified() => {}
@@ -66,10 +71,9 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
         }
     }
 
-    /// Sends one chunk of every lineage that is owed. Tells whether there was anything.
-    async fn round(&mut self) -> Result<bool, TransportError> {
-        let held = self.store.frontier();
-        let owed = self.peer.owed(self.us, &held, self.clock.now());
+    /// Sends one chunk of every lineage that is owed out of `held`. Tells whether there was anything.
+    async fn round(&mut self, held: &Frontier) -> Result<bool, TransportError> {
+        let owed = self.peer.owed(self.us, held, self.clock.now());
         let mut sent_any = false;
         for (lineage, wanted) in owed.iter() {
             match self.store.replay(lineage, wanted, self.config.catch_up_chunk_bytes).await {
@@ -89,7 +93,7 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
     }
 
     /// Sends every current record, and claims the frontier of before only behind the last one.
-    async fn snapshot(&mut self, held: Frontier) -> Result<(), TransportError> {
+    async fn snapshot(&mut self, held: &Frontier) -> Result<(), TransportError> {
         let untaken_before = self.lane.untaken();
         let mut cursor = None;
         loop {

@@ -108,6 +108,6 @@ async fn a_node_does_not_start_with_the_certificate_of_another() {
     let identity = mesh.authority.issue("n2").identity(&[&mesh.authority]).expect("usable");
     let seams = mesh.seams(0, Arc::new(Heard::default())).expect("a socket");
     let store = Levers::new(mesh.name(0));
-    let refused = Endpoint::start(mesh.roster(0), &identity, mesh.config.clone(), seams, store);
+    let refused = Endpoint::start(mesh.roster(0), &identity, mesh.config, seams, store);
     assert!(matches!(refused, Err(TransportError::IdentityName { .. })));
 }

@@ -1,5 +1,10 @@
 //! Real endpoints over real QUIC on loopback, a file per promise.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "seeds and measurements are for whoever reads a test's output"
+)]
+
 mod catch_up;
 mod hostile;
 mod identity;
