@@ -9,7 +9,6 @@ use crate::harness::random::Seeded;
 use crate::harness::{store, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the test runner shows it when the test fails")]
 async fn a_coordinator_that_crashes_again_and_again_leaves_no_gap_and_no_log_behind() {
     let mut random = Seeded::announced("crash the coordinator");
     let mut cluster = Cluster::start(3, &[]).await;
