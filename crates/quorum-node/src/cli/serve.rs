@@ -51,6 +51,8 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let grace = config.node.shutdown_grace;
     let outcome = runtime.block_on(async {
+        // Before anybody is told that the node is ready: a signal from then on is heard.
+        let signals = shutdown::Signals::listen()?;
         let world = World::real(config.peer.listen)
             .with_context(|| format!("peer.listen = {}", config.peer.listen))?;
         let http = TcpListener::bind(config.http.listen).await.with_context(|| {
@@ -78,7 +80,7 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
         let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let reload = Arc::new(Notify::new());
         node.keep_certificates_current(Arc::clone(&reload));
-        let signal = shutdown::requested(reload).await?;
+        let signal = signals.requested(reload).await;
         tracing::info!(signal, "stopping");
         let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         node.shutdown().await;

@@ -131,6 +131,10 @@ fn check_http(config: &Config) -> Result<(), ConfigError> {
     if bytes > BODY_BYTES_MAX {
         return Err(ConfigError::BodyTooLarge { bytes, bytes_max: BODY_BYTES_MAX });
     }
+    let in_flight = config.quorum.in_flight_bytes_max.bytes();
+    if in_flight < bytes {
+        return Err(ConfigError::InFlightTooSmall { in_flight, body: bytes });
+    }
     let guarded = http.tls_cert.is_some() || http.tokens_file.is_some();
     if !http.listen.ip().is_loopback() && !guarded {
         return Err(ConfigError::PublicHttp { listen: http.listen });
@@ -288,6 +292,13 @@ mod tests {
     fn a_value_fits_into_a_frame_between_peers() {
         refused("http.body_bytes_max = 3145729 is above 3145728", |c| {
             c.http.body_bytes_max = ByteSize::new(BODY_BYTES_MAX + 1);
+        });
+    }
+
+    #[test]
+    fn the_largest_value_can_be_under_way() {
+        refused("quorum.in_flight_bytes_max = 1048575 is below", |c| {
+            c.quorum.in_flight_bytes_max = ByteSize::new((1 << 20) - 1);
         });
     }
 

@@ -164,6 +164,16 @@ pub enum ConfigError {
         /// The most that is possible.
         bytes_max: u64,
     },
+    /// The largest value could never be under way.
+    #[error(
+        "quorum.in_flight_bytes_max = {in_flight} is below http.body_bytes_max = {body}: the largest value would always be refused"
+    )]
+    InFlightTooSmall {
+        /// What was set, in bytes.
+        in_flight: u64,
+        /// The largest value, in bytes.
+        body: u64,
+    },
     /// A clock would be rejected before it is warned about.
     #[error("clock.skew_warn = {} is above clock.skew_max = {}", text(*skew_warn), text(*skew_max))]
     SkewOrder {

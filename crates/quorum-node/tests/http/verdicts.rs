@@ -96,10 +96,12 @@ async fn a_missed_quorum_is_indeterminate_and_names_every_member() {
 #[tokio::test]
 async fn too_much_under_way_is_refused_with_a_hint() {
     let node = Fixture::with(1, |config| {
-        config.quorum.in_flight_bytes_max = "100B".parse().expect("a size");
+        config.http.body_bytes_max = "150B".parse().expect("a size");
+        config.quorum.in_flight_bytes_max = "150B".parse().expect("a size");
     })
     .await;
-    let answer = node.ask("PUT /v1/kv/ns/k", vec![0; 200]).await;
+    // The key counts too.
+    let answer = node.ask("PUT /v1/kv/ns/k", vec![0; 150]).await;
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.problem(429, "overloaded")["outcome"], "not_applied");
 }
