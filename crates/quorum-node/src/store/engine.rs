@@ -1,7 +1,7 @@
 //! What the store needs from a key-value engine, and no more.
 //!
 //! Five ordered spaces of bytes, atomic batches over all of them, an explicit sync, and views that stand still. The
-//! store's own logic runs over any engine: [`fjall`] on disk, [`memory`] in tests that need a disk which forgets.
+//! store's own logic runs over any engine: [`fjall`] on disk, `memory` in tests that need a disk which forgets.
 
 pub(crate) mod fjall;
 #[cfg(any(test, feature = "testing"))]
