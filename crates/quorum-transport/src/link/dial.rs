@@ -180,6 +180,10 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             let detail = format!("{peer} says epoch {epoch}, a later one is remembered");
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
+        if self.peer.once_said_more(&lineage, &frontier) {
+            let detail = format!("{} says less than it once held durably", self.peer.name());
+            return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
+        }
         self.peer.connected(self.seams.clock.now(), lineage, frontier);
         Ok(Welcomed { connection: connection.clone(), control, answers, ours })
     }

@@ -249,6 +249,16 @@ impl Peer {
         self.catch_up_ready.notify_one();
     }
 
+    /// Whether this life of the peer has told us earlier that it durably holds something which it does not claim now. A
+    /// frontier is a promise, so its disk has gone back in time, within one start even: what it acknowledged is gone.
+    ///
+    /// To be asked of a welcome only: the peer has ended the former connection by then, so no ack is still on its way.
+    pub(crate) fn once_said_more(&self, lineage: &Lineage, frontier: &Frontier) -> bool {
+        let state = self.state.lock();
+        let same_life = state.lineage.as_ref().is_some_and(|last| last.origin == lineage.origin);
+        same_life && state.known.as_ref().is_some_and(|known| !frontier.covers(known))
+    }
+
     /// The peer has dialled us, so it can be reached. If it has started anew since it welcomed us, the connection that we
     /// have leads to a process that is gone.
     pub(crate) fn dialled_us(&self, lineage: &Lineage) {

@@ -54,6 +54,34 @@ async fn the_rolled_back_node_is_told_when_it_is_dialled() {
     rolled_back(1).await;
 }
 
+/// A disk that went back to an earlier moment and was started anew: no start is missing, only records are.
+#[tokio::test]
+async fn a_node_that_lost_what_it_had_acknowledged_is_told() {
+    let (mesh, mut nodes) = crate::support::running(2).await;
+    nodes[0].commit("k", "v", 2).await.expect("committed");
+    let second = nodes.pop().expect("two nodes");
+    let first = nodes.pop().expect("two nodes");
+    eventually("the ack is on record", || {
+        let held = quorum_core::ReplicaStore::frontier(&*first.store);
+        first.peer(&second.name).frontier.is_some_and(|known| known.covers(&held))
+    })
+    .await;
+    let older = empty(&second.name, 1);
+    older.crash();
+    second.stop().await;
+
+    let store = Levers::new(mesh.name(1));
+    store.swap(older);
+    let second = Node::over(&mesh, 1, 2, store);
+    let mut told = second.endpoint.rolled_back();
+    told.wait_for(|rolled_back| *rolled_back).await.expect("the endpoint lives");
+    assert!(!*first.endpoint.rolled_back().borrow(), "the other disk is fine");
+
+    second.store.swap(empty(&second.name, 2));
+    second.endpoint.reconnect();
+    eventually("it has its record back", || second.store.has("k")).await;
+}
+
 #[tokio::test]
 async fn a_new_incarnation_replaces_the_old_one_on_every_link() {
     let (mesh, nodes) = crate::support::running(2).await;
