@@ -19,8 +19,8 @@ impl<S> Traced<S> {
     }
 }
 
-/// One span for each sampled write of the batch, nested: entering the innermost counts for all.
-fn span_of(from: &PeerId, batch: &[Incoming]) -> Vec<Span> {
+/// One span for each sampled write of the batch, each in the trace of its own write.
+fn spans_of(from: &PeerId, batch: &[Incoming]) -> Vec<Span> {
     let sampled = batch.iter().filter_map(|item| item.trace);
     let span = |trace| {
         let span = tracing::debug_span!("quorum.apply", %from, records = batch.len());
@@ -32,9 +32,9 @@ fn span_of(from: &PeerId, batch: &[Incoming]) -> Vec<Span> {
 
 impl<S: ReplicaStore> ReplicaStore for Traced<S> {
     async fn apply(&self, from: &PeerId, batch: Vec<Incoming>) -> Applied {
-        let mut spans = span_of(from, &batch);
+        let spans = spans_of(from, &batch);
         // Each write's own trace shows the batch; the first one is current meanwhile.
-        let current = if spans.is_empty() { Span::none() } else { spans.remove(0) };
+        let current = spans.first().cloned().unwrap_or_else(Span::none);
         let applied = self.inner.apply(from, batch).instrument(current).await;
         drop(spans);
         applied

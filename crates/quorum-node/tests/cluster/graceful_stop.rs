@@ -34,20 +34,27 @@ async fn a_node_stopped_under_load_answers_what_it_admitted() {
     }
 }
 
-/// The quorum is gone, the write waits for it, and the node is asked to stop: the client hears the verdict.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_waits_for_its_quorum_gets_its_verdict_before_the_node_ends() {
-    let mut cluster = Cluster::start(3, &["node.shutdown_grace=30s"]).await;
+/// A mesh without a quorum whose node was stopped, within `grace`, while a write waited for up to `timeout`: what its
+/// client was told.
+async fn stopped_while_a_write_waits(grace: &str, timeout: &str) -> (Cluster, http::Answer) {
+    let mut cluster = Cluster::start(3, &[&format!("node.shutdown_grace={grace}")]).await;
     cluster.nodes[1].kill();
     cluster.nodes[2].kill();
-    let to = cluster.nodes[0].http;
-    let waiting = tokio::spawn(http::put(to, "/v1/kv/test/a?timeout=4s", "1"));
+    let (to, path) = (cluster.nodes[0].http, format!("/v1/kv/test/a?timeout={timeout}"));
+    let waiting = tokio::spawn(async move { http::put(to, &path, "1").await });
     until("the write is under way", async || {
         cluster.nodes[0].json("/v1/status").await["writes_in_flight"] == 1
     })
     .await;
     cluster.nodes[0].stop();
     let answer = waiting.await.expect("no panic").answer();
+    (cluster, answer)
+}
+
+/// The quorum is gone, the write waits for it, and the node is asked to stop: the client hears the verdict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_its_quorum_gets_its_verdict_before_the_node_ends() {
+    let (_cluster, answer) = stopped_while_a_write_waits("30s", "4s").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["outcome"], "indeterminate", "{}", answer.text());
 }
@@ -55,17 +62,7 @@ async fn a_write_that_waits_for_its_quorum_gets_its_verdict_before_the_node_ends
 /// As above, but the verdict lies beyond the grace period: the client hears an early one rather than none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_would_outlast_the_grace_period_gets_an_early_verdict() {
-    let mut cluster = Cluster::start(3, &["node.shutdown_grace=4s"]).await;
-    cluster.nodes[1].kill();
-    cluster.nodes[2].kill();
-    let to = cluster.nodes[0].http;
-    let waiting = tokio::spawn(http::put(to, "/v1/kv/test/a?timeout=10m", "1"));
-    until("the write is under way", async || {
-        cluster.nodes[0].json("/v1/status").await["writes_in_flight"] == 1
-    })
-    .await;
-    cluster.nodes[0].stop();
-    let answer = waiting.await.expect("no panic").answer();
+    let (mut cluster, answer) = stopped_while_a_write_waits("4s", "10m").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     let receipt = answer.json();
     assert_eq!(receipt["outcome"], "indeterminate", "{receipt}");

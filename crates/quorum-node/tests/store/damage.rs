@@ -12,7 +12,7 @@ use crate::harness::{on_disk, op, try_on_disk, value, write};
 const PAGE: u64 = 4_096;
 
 /// Copies what a power cut would leave: everything but the lock, which dies with the process.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("writable");
     for entry in fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");

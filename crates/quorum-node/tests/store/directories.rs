@@ -8,6 +8,7 @@ use quorum_core::{ClusterId, Digest};
 use quorum_node::record::{Key, Namespace};
 use quorum_node::store::{OpenError, Store, StoreConfig, StoreIdentity, verify};
 
+use crate::damage::copy;
 use crate::harness::{
     TestClock, apply, identity, incoming, lineage, on_disk, op, record, seams, try_on_disk, value,
     write,
@@ -97,19 +98,6 @@ fn format_1() -> PathBuf {
 
 /// What `fill` amounts to.
 const FORMAT_1_DIGEST: &str = "507a632f029dbcffb6e3d7a8dd6cc41a45a89884252c6ca5452843968bdff7db";
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("writable");
-    for entry in fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            fs::copy(from, to).expect("copied");
-        }
-    }
-}
 
 /// The directory that was made when format 1 was new. Every later version must read it.
 #[tokio::test]
