@@ -156,11 +156,14 @@ pub enum Busy {
     Clock,
     /// It holds too many gaps of this origin and takes records in order only.
     Gaps,
+    /// It has the record, but lost its data before and does not count until it has everything again.
+    Recovering,
 }
 
 impl Busy {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Overload, Self::Disk, Self::Clock, Self::Gaps];
+    pub const ALL: [Self; 5] =
+        [Self::Overload, Self::Disk, Self::Clock, Self::Gaps, Self::Recovering];
 
     /// The stable name used in metrics, receipts and logs.
     #[must_use]
@@ -170,6 +173,7 @@ impl Busy {
             Self::Disk => "disk",
             Self::Clock => "clock",
             Self::Gaps => "gaps",
+            Self::Recovering => "recovering",
         }
     }
 }

@@ -59,6 +59,7 @@
 //! # Ok::<(), quorum_core::QuorumError>(())
 //! ```
 
+mod announcement;
 mod clock;
 mod error;
 mod frontier;
@@ -66,6 +67,7 @@ mod id;
 mod observe;
 mod policy;
 mod ports;
+mod query;
 mod receipt;
 mod record;
 mod replication;
@@ -77,6 +79,7 @@ mod writer;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use announcement::{Announcement, Close, Recovery, counts};
 pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};
@@ -88,6 +91,10 @@ pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay,
     ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, wall_millis,
+};
+pub use query::{
+    Answer, Inquirer, KnownWrite, Newest, PeerAnswer, QuerySource, Question, RangeEntry,
+    Unavailable,
 };
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};

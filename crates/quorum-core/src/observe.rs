@@ -58,11 +58,13 @@ pub enum HandshakeRefusal {
     Overload,
     /// The member came back with less than it once held.
     RolledBack,
+    /// An operator has declared this life of the member gone.
+    Forgotten,
 }
 
 impl HandshakeRefusal {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stranger,
         Self::Expired,
         Self::NotAMember,
@@ -73,6 +75,7 @@ impl HandshakeRefusal {
         Self::Protocol,
         Self::Overload,
         Self::RolledBack,
+        Self::Forgotten,
     ];
 
     /// The stable name used in metrics and logs.
@@ -89,6 +92,7 @@ impl HandshakeRefusal {
             Self::Protocol => "protocol",
             Self::Overload => "overload",
             Self::RolledBack => "rolled_back",
+            Self::Forgotten => "forgotten",
         }
     }
 }

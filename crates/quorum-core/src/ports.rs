@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
+use crate::announcement::Announcement;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
@@ -119,6 +120,9 @@ pub struct Incoming {
     pub record: Option<Arc<Record>>,
     /// Dots that are covered too once the record is applied: their records were overwritten by it, or purged.
     pub covers: Vec<(Lineage, SeqSet)>,
+    /// Whether no member holds a record for `covers`, so that whoever lacks these dots may be told the same. Without a
+    /// record and `false`, `covers` is the claim at the end of a snapshot: their records are here, under other dots.
+    pub void: bool,
     /// The span that caused the write, if it was sampled.
     pub trace: Option<TraceParent>,
 }
@@ -184,6 +188,21 @@ pub trait ReplicaStore: Send + Sync + 'static {
 
     /// The lineage in which this store numbers its own writes now. Durable before it is first told.
     fn lineage(&self) -> Lineage;
+
+    /// What is to be said to the member `to` beside frontier and lineage. Durable before it is told.
+    fn announcement(&self, _to: &PeerId) -> Announcement {
+        Announcement::default()
+    }
+
+    /// A member, living as `from`, has said this. Whatever follows from it is durable when this returns: nothing of
+    /// that member is applied or counted before.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, it is said again with the next connection.
+    fn announced(&self, _from: &Lineage, _said: &Announcement) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// What a replay found.

@@ -204,7 +204,14 @@ impl AckTracker {
     }
 
     /// `peer` does not take the record now. It is sent again, so another answer may follow.
+    ///
+    /// One that has lost its data ([`Busy::Recovering`]) takes back whatever it said before.
     pub fn record_busy(&mut self, peer: &PeerId, reason: Busy, at: Instant) {
+        if reason == Busy::Recovering
+            && let Some(member) = self.peers.iter_mut().find(|member| member.id == *peer)
+        {
+            member.answer = Answer::Silent;
+        }
         self.answer(peer, Answer::Busy { reason, at });
     }
 

@@ -230,6 +230,7 @@ impl LogSource for FaultyStore {
                 items.extend(self.unsynced.lock().iter().map(|record| Incoming {
                     record: Some(Arc::clone(record)),
                     covers: Vec::new(),
+                    void: false,
                     trace: None,
                 }));
             }

@@ -1,7 +1,7 @@
 //! Carries a sampled write's trace from its coordinator into this node's apply.
 
 use quorum_core::{
-    Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore, SeqSet,
+    Announcement, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore, SeqSet,
     SnapshotCursor,
 };
 use quorum_metrics::adopt_remote_parent;
@@ -46,6 +46,14 @@ impl<S: ReplicaStore> ReplicaStore for Traced<S> {
 
     fn lineage(&self) -> Lineage {
         self.inner.lineage()
+    }
+
+    fn announcement(&self, to: &PeerId) -> Announcement {
+        self.inner.announcement(to)
+    }
+
+    async fn announced(&self, from: &Lineage, said: &Announcement) {
+        self.inner.announced(from, said).await;
     }
 }
 

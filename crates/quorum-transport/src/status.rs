@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorum_core::{ClockOffset, Frontier, Lineage, PeerId};
+use quorum_core::{Announcement, ClockOffset, Frontier, Lineage, PeerId};
 
 /// A peer as its link sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct PeerStatus {
     pub clock_offset: Option<ClockOffset>,
     /// What it durably holds, as far as we were told; `None` before its first word since this endpoint started.
     pub frontier: Option<Frontier>,
+    /// What it said of itself last; `None` before its first word since this endpoint started.
+    pub announcement: Option<Announcement>,
+    /// Whether its acks and answers count: not before its first word, nor while it has lost what it once acknowledged.
+    pub counts: bool,
     /// Bytes queued for it in memory.
     pub queued_bytes: usize,
     /// Records that it has put off.

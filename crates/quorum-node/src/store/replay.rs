@@ -114,7 +114,7 @@ impl Store {
         let cursor = page.last().map(|(key, _)| key.to_vec());
         let incoming = |(_, value): (Bytes, Bytes)| {
             let record = Some(self.record_of(&value)?);
-            Ok(Incoming { record, covers: Vec::new(), trace: None })
+            Ok(Incoming { record, covers: Vec::new(), void: false, trace: None })
         };
         let items = page.into_iter().map(incoming).collect::<Result<Vec<_>, StoreError>>()?;
         Ok((items, cursor))
@@ -204,7 +204,7 @@ impl<'a> Gathering<'a> {
                 dots.remove(dot.seq);
             }
             let covers = if dots.is_empty() { Vec::new() } else { vec![(lineage.clone(), dots)] };
-            Incoming { record, covers, trace: None }
+            Incoming { record, covers, void: false, trace: None }
         };
         (!self.items.is_empty()).then(|| self.items.into_iter().map(incoming).collect())
     }

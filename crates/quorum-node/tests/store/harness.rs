@@ -180,7 +180,7 @@ pub(crate) fn record(
 }
 
 pub(crate) fn incoming(record: Record) -> Incoming {
-    Incoming { record: Some(Arc::new(record)), covers: Vec::new(), trace: None }
+    Incoming { record: Some(Arc::new(record)), covers: Vec::new(), void: false, trace: None }
 }
 
 /// Applies records as they come from a peer.

@@ -61,7 +61,7 @@ async fn a_dot_overwritten_by_another_origin_is_replayed_as_that_origins_record(
     apply(&store, vec![incoming(theirs.clone())]).await;
     let items = replay(&store, &own.dot.lineage, vec![(1, 9)]).await;
     let covers = vec![(own.dot.lineage.clone(), vec![(1, 1)].into())];
-    assert_eq!(items, [Incoming { record: Some(Arc::new(theirs)), covers, trace: None }]);
+    assert_eq!(items, [Incoming { record: Some(Arc::new(theirs)), covers, void: false, trace: None }]);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn what_superseded_records_were_about_is_known_too() {
     apply(&store, vec![item]).await;
     let items = replay(&store, &n2, vec![(1, 1), (5, 9)]).await;
     let covers = vec![(n2.clone(), vec![(1, 1), (5, 6)].into())];
-    assert_eq!(items, [Incoming { record: Some(newer), covers, trace: None }]);
+    assert_eq!(items, [Incoming { record: Some(newer), covers, void: false, trace: None }]);
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_snapshot_brings_everything_and_its_dots_cannot_be_replayed() {
     }
     assert!(pages > 5, "{pages} pages");
     let covers = frontier.iter().map(|(lineage, seqs)| (lineage.clone(), seqs.clone())).collect();
-    apply(&target, vec![Incoming { record: None, covers, trace: None }]).await;
+    apply(&target, vec![Incoming { record: None, covers, void: false, trace: None }]).await;
     assert!(target.frontier().covers(&frontier));
     assert_eq!(target.content_digest(), source.content_digest());
     let overwritten = target.replay(&source.lineage(), &SeqSet::up_to(50), usize::MAX).await;

@@ -149,7 +149,12 @@ impl ContactStore {
         let hlc = state.hlc.tick_above(above, wall).expect("the ceiling is the end of time");
         let dot = Dot { lineage: self.lineage.clone(), seq: state.seq + 1 };
         let record = Arc::new(Record::new(write_id, dot, hlc, durability, payload.into()));
-        let item = Incoming { record: Some(Arc::clone(&record)), covers: Vec::new(), trace: None };
+        let item = Incoming {
+            record: Some(Arc::clone(&record)),
+            covers: Vec::new(),
+            void: false,
+            trace: None,
+        };
         state.commit(|tables| merge(tables, &item)).inspect_err(|_| state.epoch_ended = true)?;
         state.seq += 1;
         state.frontier.insert(&record.dot);
@@ -458,7 +463,7 @@ fn replay(
                     let Some(record) = current(database, &name)? else { continue };
                     bytes += record.payload.len();
                     let record = Some(Arc::new(record));
-                    items.push(Incoming { record, covers: Vec::new(), trace: None });
+                    items.push(Incoming { record, covers: Vec::new(), void: false, trace: None });
                     place_of.insert(name, items.len() - 1);
                     items.len() - 1
                 }
@@ -476,7 +481,7 @@ fn replay(
         }
         if !rest.is_empty() {
             let covers = vec![(lineage.clone(), rest)];
-            items.push(Incoming { record: None, covers, trace: None });
+            items.push(Incoming { record: None, covers, void: false, trace: None });
         }
     }
     Ok(items)
@@ -517,7 +522,12 @@ fn snapshot(
         let name: String = row.get(0)?;
         let Some(record) = current(database, &name)? else { continue };
         bytes += record.payload.len();
-        let mut item = Incoming { record: Some(Arc::new(record)), covers: Vec::new(), trace: None };
+        let mut item = Incoming {
+            record: Some(Arc::new(record)),
+            covers: Vec::new(),
+            void: false,
+            trace: None,
+        };
         let mut covered = dots.query([&name])?;
         while let Some(row) = covered.next()? {
             stand_for(&mut item, &lineage(row)?, number(row, 3)?);

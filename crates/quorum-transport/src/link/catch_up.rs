@@ -111,7 +111,7 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
         }
         self.snapshots = SnapshotPause::default();
         let covers = held.iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-        self.send(vec![Incoming { record: None, covers, trace: None }]).await?;
+        self.send(vec![Incoming { record: None, covers, void: false, trace: None }]).await?;
         self.lane.until_unanswered_at_most(0, 0).await;
         Ok(())
     }
@@ -148,6 +148,7 @@ pub(crate) fn append_frame(item: &Incoming) -> Result<bytes::Bytes, TransportErr
     let append = Append {
         record: item.record.as_deref().cloned(),
         covers: item.covers.clone(),
+        void: item.void,
         trace: item.trace.map(|trace| *trace.as_bytes()),
     };
     codec::encode_frame(&append).map_err(|error| TransportError::Protocol(error.to_string()))

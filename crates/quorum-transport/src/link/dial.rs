@@ -7,7 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use quorum_core::{HandshakeRefusal, Lineage, LogSource, ReplicaStore, SkewProbe, rolled_back};
+use quorum_core::{
+    Announcement, HandshakeRefusal, Lineage, LogSource, ReplicaStore, SkewProbe, rolled_back,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff;
@@ -160,9 +162,10 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             members: self.roster.digest(),
             lineage: ours.clone(),
             frontier: self.store.frontier(),
+            announcement: self.store.announcement(self.peer.name()),
         };
         say(&mut control, &hello).await?;
-        let Control::Welcome { lineage, frontier } = hear(&mut answers).await? else {
+        let Control::Welcome { lineage, frontier, announcement } = hear(&mut answers).await? else {
             return Err(TransportError::Protocol("expected a welcome".into()));
         };
         if lineage.origin.node != *self.peer.name() {
@@ -184,8 +187,16 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             let detail = format!("{} says less than it once held durably", self.peer.name());
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
+        self.heard_announcement(&lineage, announcement).await;
         self.peer.connected(self.seams.clock.now(), lineage, frontier);
         Ok(Welcomed { connection: connection.clone(), control, answers, ours })
+    }
+
+    /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
+    async fn heard_announcement(&self, from: &Lineage, said: Announcement) {
+        self.store.announced(from, &said).await;
+        let remembered = self.store.announcement(self.peer.name()).remembers;
+        self.peer.announced(from, said, remembered);
     }
 
     /// Runs the lanes and the probe until one of them ends, and with it the connection.
@@ -250,8 +261,13 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             say(&mut control, &Control::Probe { sent_micros: micros(clock.wall()) }).await?;
             let answer = within(clock, self.config.idle_timeout, hear(&mut answers)).await;
             let answer = answer.ok_or(TransportError::TimedOut(self.config.idle_timeout))??;
-            let Control::ProbeReply { sent_micros, received_micros, answered_micros, frontier } =
-                answer
+            let Control::ProbeReply {
+                sent_micros,
+                received_micros,
+                answered_micros,
+                frontier,
+                announcement,
+            } = answer
             else {
                 return Err(TransportError::Protocol("expected an answer to a probe".into()));
             };
@@ -260,6 +276,9 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
                 SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
             self.peer.measured(probe.offset(), probe.round_trip());
             self.peer.reported(frontier.as_ref());
+            if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
+                self.heard_announcement(&from, said).await;
+            }
             clock.sleep_until(clock.now() + self.config.probe_interval).await;
         }
     }

@@ -93,8 +93,12 @@ mod tests {
     fn ledger_of(count: u64) -> Ledger {
         let mut ledger = Ledger::default();
         for seq in 1..=count {
-            let item =
-                Incoming { record: Some(record(seq).into()), covers: Vec::new(), trace: None };
+            let item = Incoming {
+                record: Some(record(seq).into()),
+                covers: Vec::new(),
+                void: false,
+                trace: None,
+            };
             ledger.push(Sent { item, handed_over: Instant::now(), span: None });
         }
         ledger

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    ClockOffset, Deferred, Dot, Frontier, Incoming, Lineage, Observer, PeerId, PeerReply, Refusal,
-    Reply, owed_to,
+    Announcement, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming, Lineage, Observer,
+    PeerId, PeerReply, Refusal, Reply, counts, owed_to,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -45,6 +45,10 @@ struct State {
     lineage: Option<Lineage>,
     /// What the peer durably holds, as far as it told us.
     known: Option<Frontier>,
+    /// What else it says of itself.
+    announcement: Option<Announcement>,
+    /// Whether its acks and answers count.
+    counts: bool,
     /// Dots on this connection: queued, or sent and not answered for good.
     under_way: Frontier,
     deferred: Deferred,
@@ -108,6 +112,8 @@ impl Peer {
             stale: false,
             lineage: None,
             known: None,
+            announcement: None,
+            counts: false,
             under_way: Frontier::new(),
             deferred,
             deferred_covers: BTreeMap::new(),
@@ -357,6 +363,23 @@ impl Peer {
         }
     }
 
+    /// What the peer says of itself, and the incarnation in which it was last known complete here.
+    pub(crate) fn announced(
+        &self,
+        lineage: &Lineage,
+        said: Announcement,
+        remembered: Option<Incarnation>,
+    ) {
+        let mut state = self.state.lock();
+        state.counts = counts(remembered, lineage.origin.incarnation, said.recovery);
+        state.announcement = Some(said);
+    }
+
+    /// The lineage in which the peer numbers its writes, as of its last welcome.
+    pub(crate) fn lineage(&self) -> Option<Lineage> {
+        self.state.lock().lineage.clone()
+    }
+
     /// A fresh estimate of the peer's clock.
     pub(crate) fn measured(&self, offset: ClockOffset, round_trip: Duration) {
         let mut state = self.state.lock();
@@ -430,6 +453,8 @@ impl Peer {
             round_trip: state.round_trip,
             clock_offset: state.offset,
             frontier: state.known.clone(),
+            announcement: state.announcement.clone(),
+            counts: state.counts,
             queued_bytes: state.queued_bytes,
             deferred: state.deferred.len(),
             last_error: state.last_error.clone(),

@@ -95,5 +95,5 @@ fn incoming(frame: &Bytes) -> Result<Incoming, TransportError> {
     let append: Append =
         codec::decode(frame).map_err(|error| TransportError::Protocol(error.to_string()))?;
     let trace = append.trace.map(TraceParent::from_bytes);
-    Ok(Incoming { record: append.record.map(Arc::new), covers: append.covers, trace })
+    Ok(Incoming { record: append.record.map(Arc::new), covers: append.covers, void: false, trace })
 }

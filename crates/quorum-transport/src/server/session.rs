@@ -107,8 +107,12 @@ async fn welcome<S: ReplicaStore + LogSource>(
     let hello: Hello = hear(&mut requests).await?;
     check(server, &name, &hello)?;
     let seat = take_seat(server, &name, &hello.lineage, connection).await;
-    let welcome =
-        Control::Welcome { lineage: server.store.lineage(), frontier: server.store.frontier() };
+    server.store.announced(&hello.lineage, &hello.announcement).await;
+    let welcome = Control::Welcome {
+        lineage: server.store.lineage(),
+        frontier: server.store.frontier(),
+        announcement: server.store.announcement(&name),
+    };
     say(&mut control, &welcome).await?;
     if let Some(peer) = server.peers.get(&name) {
         peer.dialled_us(&hello.lineage);
@@ -208,7 +212,7 @@ async fn attend<S: ReplicaStore + LogSource>(server: &Arc<Server<S>>, from: &str
     tracing::debug!(peer = %name, from, "serving");
     let lanes =
         Lanes { server, name, lineage, tasks: TaskTracker::new(), stop: server.stop.child_token() };
-    let mut answering = pin!(answer(server, control, requests));
+    let mut answering = pin!(answer(server, name, control, requests));
     let ended = tokio::select! {
         biased;
         () = server.stop.cancelled() => None,
@@ -304,10 +308,11 @@ impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
 /// Answers probes until something breaks.
 async fn answer<S: ReplicaStore>(
     server: &Server<S>,
+    name: &PeerId,
     control: SendStream,
     requests: FrameReader,
 ) -> TransportError {
-    match answer_probes(server, control, requests).await {
+    match answer_probes(server, name, control, requests).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -315,12 +320,13 @@ async fn answer<S: ReplicaStore>(
 
 async fn answer_probes<S: ReplicaStore>(
     server: &Server<S>,
+    name: &PeerId,
     mut control: SendStream,
     mut requests: FrameReader,
 ) -> Result<Infallible, TransportError> {
     const SECOND: Duration = Duration::from_secs(1);
     let clock = &server.seams.clock;
-    let mut told = None;
+    let (mut told, mut announced) = (None, None);
     let (mut second_began, mut probes) = (clock.now(), 0);
     loop {
         let Control::Probe { sent_micros } = hear(&mut requests).await? else {
@@ -340,11 +346,19 @@ async fn answer_probes<S: ReplicaStore>(
         if frontier.is_some() {
             told.clone_from(&frontier);
         }
+        let announcement = server.store.announcement(name);
+        let announcement = (announced.as_ref() != Some(&announcement)).then_some(announcement);
+        if announcement.is_some() {
+            announced.clone_from(&announcement);
+        }
         let answered_micros = micros(clock.wall());
-        say(
-            &mut control,
-            &Control::ProbeReply { sent_micros, received_micros, answered_micros, frontier },
-        )
-        .await?;
+        let reply = Control::ProbeReply {
+            sent_micros,
+            received_micros,
+            answered_micros,
+            frontier,
+            announcement,
+        };
+        say(&mut control, &reply).await?;
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use quorum_core::{Frontier, HandshakeRefusal, Lineage, PeerId};
+use quorum_core::{Announcement, Frontier, HandshakeRefusal, Lineage, PeerId};
 use tokio::net::UdpSocket;
 
 use crate::close;
@@ -93,6 +93,7 @@ pub fn hello(roster: &Roster, to: &PeerId, lineage: &Lineage) -> Bytes {
         members: roster.digest(),
         lineage: lineage.clone(),
         frontier: Frontier::new(),
+        announcement: Announcement::default(),
     })
 }
 
@@ -112,7 +113,7 @@ pub fn probe() -> Bytes {
 /// An item that says nothing.
 #[must_use]
 pub fn nothing() -> Bytes {
-    frame(&Append { record: None, covers: Vec::new(), trace: None })
+    frame(&Append { record: None, covers: Vec::new(), void: false, trace: None })
 }
 
 /// First packets of `count` different connections, caught on their way to nowhere. Call it within a tokio runtime.

@@ -6,10 +6,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use quorum_core::{
-    Busy, ClusterId, Digest, Durability, Epoch, Frontier, Hlc, Incarnation, Lineage, Origin,
-    PeerId, Record, Refusal, Reply, SeqSet, Version,
+    Announcement, Answer, Busy, Close, ClusterId, Digest, Durability, Epoch, Frontier, Hlc,
+    Incarnation, KnownWrite, Lineage, Newest, Origin, PeerId, Question, RangeEntry, Record,
+    Recovery, Refusal, Reply, SeqSet, Unavailable, Version, WriteId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +19,7 @@ use serde::de::DeserializeOwned;
 use super::LENGTH_BYTES;
 use super::codec::{CodecError, decode, encode_frame};
 use super::message::tests::{lineage, record};
-use super::message::{Ack, Append, Control, Hello, LaneKind, OpenLane};
+use super::message::{Ack, Answered, Append, Ask, Control, Hello, LaneKind, OpenLane};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(format!("{name}.bin"))
@@ -55,6 +57,53 @@ fn frontier() -> Frontier {
         .collect()
 }
 
+fn announcement() -> Announcement {
+    let hlc = Hlc::from_millis(1_700_000_000_000);
+    Announcement {
+        recovery: Recovery::Recovering,
+        remembers: Some(Incarnation::from_bytes([3; 8])),
+        close: Some(Close { hlc, covers: frontier() }),
+        stable: hlc,
+        purged: Hlc::ZERO,
+        forgotten: vec![lineage("n4").origin],
+        settings: Some(Digest::of(b"settings")),
+    }
+}
+
+fn questions() -> Vec<Question> {
+    let (after, through) = (Some(Bytes::from_static(b"a")), Some(Bytes::from_static(b"b")));
+    let ignore_tombstones_through = Hlc::from_millis(1_700_000_000_000);
+    vec![
+        Question::Newest { key: Bytes::from_static(b"key"), with_record: true },
+        Question::Write { write_id: WriteId::from_bytes([9; 16]) },
+        Question::RangeDigest {
+            after: after.clone(),
+            through: through.clone(),
+            ignore_tombstones_through,
+        },
+        Question::Range { after, through },
+    ]
+}
+
+fn answers() -> Vec<Answer> {
+    let (record, key) = (record(5), Bytes::from_static(b"key"));
+    let (version, digest, dot) = (record.version(), record.digest, record.dot.clone());
+    let newest = |record| Newest { version: version.clone(), digest, record };
+    let entry =
+        RangeEntry { key: key.clone(), version: version.clone(), digest, is_tombstone: true };
+    vec![
+        Answer::Newest(None),
+        Answer::Newest(Some(newest(None))),
+        Answer::Newest(Some(newest(Some(record)))),
+        Answer::Write(KnownWrite::Unknown),
+        Answer::Write(KnownWrite::Expired),
+        Answer::Write(KnownWrite::Held { dot, version, digest, key, is_current: true }),
+        Answer::RangeDigest { records: 300, digest },
+        Answer::Range { entries: vec![entry], is_complete: false },
+        Answer::Unavailable(Unavailable::Recovering),
+    ]
+}
+
 fn replies() -> Vec<(u64, Reply)> {
     let version =
         Version { hlc: Hlc::from_millis(1_700_000_000_000), origin: lineage("n3").origin };
@@ -75,9 +124,11 @@ fn every_message_has_the_bytes_of_its_version() {
             members: Digest::of(b"members"),
             lineage: lineage("n1"),
             frontier: frontier(),
+            announcement: announcement(),
         },
     );
-    check("welcome", &Control::Welcome { lineage: lineage("n2"), frontier: frontier() });
+    let (of, held, said) = (lineage("n2"), frontier(), announcement());
+    check("welcome", &Control::Welcome { lineage: of, frontier: held, announcement: said });
     check("probe", &Control::Probe { sent_micros: 1_700_000_000_000_000 });
     for (file, frontier) in [("probe_reply", None), ("probe_reply_frontier", Some(frontier()))] {
         let reply = Control::ProbeReply {
@@ -85,8 +136,17 @@ fn every_message_has_the_bytes_of_its_version() {
             received_micros: 1_700_000_000_000_250,
             answered_micros: 1_700_000_000_000_300,
             frontier,
+            announcement: Some(announcement()),
         };
         check(file, &reply);
+    }
+    check("want", &Control::Want { dots: frontier() });
+    check("ask", &Ask { number: 300, budget_micros: 1_000_000, question: questions().remove(0) });
+    for (number, answer) in (1..).zip(answers()) {
+        check(&format!("answer_{number}"), &Answered { number, answer });
+    }
+    for (number, question) in (1..).zip(questions()) {
+        check(&format!("question_{number}"), &Ask { number, budget_micros: 0, question });
     }
     for (file, kind) in [("open_live", LaneKind::Live), ("open_catch_up", LaneKind::CatchUp)] {
         let (incarnation, epoch) = (Incarnation::from_bytes([1; 8]), Epoch::new(1, 7).as_u64());
@@ -94,13 +154,15 @@ fn every_message_has_the_bytes_of_its_version() {
     }
     let covers: Vec<_> =
         frontier().iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-    let bare = Append { record: Some(record(5)), covers: Vec::new(), trace: None };
+    let bare = Append { record: Some(record(5)), covers: Vec::new(), void: false, trace: None };
     let relaxed = Record { durability: Durability::Relaxed, ..record(6) };
     check("append", &bare);
     check("append_relaxed", &Append { record: Some(relaxed), ..bare.clone() });
     check("append_covers", &Append { covers: covers.clone(), ..bare.clone() });
     check("append_traced", &Append { trace: Some([0xab; 25]), ..bare });
-    check("covers_only", &Append { record: None, covers, trace: None });
+    let void = Append { record: None, covers, void: true, trace: None };
+    check("void", &void);
+    check("covers_only", &Append { void: false, ..void });
     check("ack", &Ack { upto: 300, hash: [3; 16], synced: true, exceptions: Vec::new() });
     let exceptions = replies();
     check("ack_exceptions", &Ack { upto: 300, hash: [3; 16], synced: false, exceptions });
@@ -109,7 +171,7 @@ fn every_message_has_the_bytes_of_its_version() {
 #[test]
 fn a_container_that_claims_more_than_its_frame_is_refused_unallocated() {
     // An append with a record whose payload claims almost 16 MiB, in a frame of some 100 bytes.
-    let append = Append { record: Some(record(5)), covers: Vec::new(), trace: None };
+    let append = Append { record: Some(record(5)), covers: Vec::new(), void: false, trace: None };
     let frame = encode_frame(&append).expect("a small message");
     let payload = append.record.expect("just put there").payload;
     let body = &frame[LENGTH_BYTES..];
@@ -129,12 +191,12 @@ fn a_large_payload_passes() {
     for bytes in [0x200, 0x2000, 0x2_0000, 0x20_0000, 15 << 20] {
         let payload = vec![1; bytes].into();
         let record = Record { payload, ..record(1) };
-        let append = Append { record: Some(record), covers: Vec::new(), trace: None };
+        let append = Append { record: Some(record), covers: Vec::new(), void: false, trace: None };
         let frame = encode_frame(&append).expect("below the limit");
         assert_eq!(decode::<Append>(&frame[LENGTH_BYTES..]).expect("decodable"), append);
     }
     let record = Record { payload: vec![1; 17 << 20].into(), ..record(1) };
-    let append = Append { record: Some(record), covers: Vec::new(), trace: None };
+    let append = Append { record: Some(record), covers: Vec::new(), void: false, trace: None };
     assert!(matches!(encode_frame(&append), Err(CodecError::TooLarge(_))));
 }
 
@@ -143,6 +205,8 @@ proptest! {
     fn garbage_never_panics(body in prop::collection::vec(any::<u8>(), 0..600)) {
         let _refused = decode::<Hello>(&body);
         let _refused = decode::<Control>(&body);
+        let _refused = decode::<Ask>(&body);
+        let _refused = decode::<Answered>(&body);
         let _refused = decode::<OpenLane>(&body);
         let _refused = decode::<Append>(&body);
         let _refused = decode::<Ack>(&body);

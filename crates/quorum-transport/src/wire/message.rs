@@ -3,7 +3,8 @@
 //! The order of variants and fields is the wire format of this protocol version: golden bytes guard it.
 
 use quorum_core::{
-    ClusterId, Digest, Frontier, Incarnation, Lineage, PeerId, Record, Reply, SeqSet,
+    Announcement, Answer, ClusterId, Digest, Frontier, Incarnation, Lineage, PeerId, Question,
+    Record, Reply, SeqSet,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub(crate) struct Hello {
     pub(crate) lineage: Lineage,
     /// What it durably holds.
     pub(crate) frontier: Frontier,
+    /// What else it says of itself.
+    pub(crate) announcement: Announcement,
 }
 
 /// Everything else on the control stream.
@@ -32,6 +35,8 @@ pub(crate) enum Control {
         lineage: Lineage,
         /// What it durably holds.
         frontier: Frontier,
+        /// What else it says of itself.
+        announcement: Announcement,
     },
     /// What is your clock, and what do you hold?
     Probe {
@@ -45,16 +50,23 @@ pub(crate) enum Control {
         answered_micros: u64,
         /// What the answering side durably holds now; only if it has changed since its last word.
         frontier: Option<Frontier>,
+        /// What else it says of itself; only if that has changed since its last word.
+        announcement: Option<Announcement>,
     },
+    /// Send me these, though they are not your own: the dialling side lacks them and waits for nobody else to bring
+    /// them. Takes the place of what was wanted before.
+    Want { dots: Frontier },
 }
 
-/// Which of the two lanes a stream is.
+/// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LaneKind {
     /// Records as they are written.
     Live,
     /// Records from the log.
     CatchUp,
+    /// Questions and answers.
+    Query,
 }
 
 /// First frame of a lane.
@@ -71,6 +83,8 @@ pub(crate) struct OpenLane {
 pub(crate) struct Append {
     pub(crate) record: Option<Record>,
     pub(crate) covers: Vec<(Lineage, SeqSet)>,
+    /// Whether nobody holds a record for `covers`.
+    pub(crate) void: bool,
     /// W3C trace context: trace id (16), span id (8), flags (1).
     pub(crate) trace: Option<[u8; 25]>,
 }
@@ -86,6 +100,23 @@ pub(crate) struct Ack {
     pub(crate) synced: bool,
     /// Newly answered items, by their number from 1, whose answer is not `Stored`.
     pub(crate) exceptions: Vec<(u64, Reply)>,
+}
+
+/// A question on the query lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    /// The asker's number for it, from 1, never used again on this stream.
+    pub(crate) number: u64,
+    /// How long the asker will wait from now, in microseconds: an expired question is not answered.
+    pub(crate) budget_micros: u64,
+    pub(crate) question: Question,
+}
+
+/// The answer to the question of this number. Answers come in any order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answered {
+    pub(crate) number: u64,
+    pub(crate) answer: Answer,
 }
 
 #[cfg(test)]

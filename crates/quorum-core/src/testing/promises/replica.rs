@@ -123,7 +123,7 @@ pub fn a_refused_record_leaves_a_gap<H: StoreUnderTest>(harness: &H) {
     let mut corrupt = Record::clone(&other.record(3, 30, "b", "value"));
     corrupt.payload = [&corrupt.payload[..], b"!"].concat().into();
     let covers = vec![(other.lineage.clone(), SeqSet::from(vec![(2, 2)]))];
-    let corrupt = Incoming { record: Some(Arc::new(corrupt)), covers, trace: None };
+    let corrupt = Incoming { record: Some(Arc::new(corrupt)), covers, void: false, trace: None };
     let (before, behind) = (other.record(1, 10, "a", "value"), other.record(4, 40, "c", "value"));
 
     let replies = subject.apply(vec![alone(&before), corrupt, alone(&behind)]);
@@ -169,9 +169,10 @@ pub fn covered_dots_come_with_their_record<H: StoreUnderTest>(harness: &H) {
         (one.lineage.clone(), SeqSet::from(vec![(1, 1)])),
         (two.lineage.clone(), SeqSet::from(vec![(5, 6)])),
     ];
-    let standing = Incoming { record: Some(Arc::clone(&current)), covers, trace: None };
+    let standing =
+        Incoming { record: Some(Arc::clone(&current)), covers, void: false, trace: None };
     let purged = vec![(two.lineage.clone(), SeqSet::from(vec![(8, 9)]))];
-    let purged = Incoming { record: None, covers: purged, trace: None };
+    let purged = Incoming { record: None, covers: purged, void: true, trace: None };
 
     let replies = subject.apply(vec![standing, purged]);
 

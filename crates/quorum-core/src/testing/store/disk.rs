@@ -40,7 +40,7 @@ impl Entry {
         dots.remove(&self.current.dot);
         let covers = dots.iter().map(|(lineage, set)| (lineage.clone(), set.clone()));
         let covers = covers.filter(|(_, set)| !set.is_empty()).collect();
-        Incoming { record: Some(Arc::clone(&self.current)), covers, trace: None }
+        Incoming { record: Some(Arc::clone(&self.current)), covers, void: false, trace: None }
     }
 }
 
@@ -116,7 +116,7 @@ impl Disk {
         });
         let keyless = hits(&self.keyless).map(|(first, hits)| {
             let covers = vec![(lineage.clone(), hits)];
-            (first, Incoming { record: None, covers, trace: None })
+            (first, Incoming { record: None, covers, void: false, trace: None })
         });
         let mut found: Vec<_> = of_keys.chain(keyless).collect();
         found.sort_by_key(|(first, _)| *first);

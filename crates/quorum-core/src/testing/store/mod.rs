@@ -188,7 +188,7 @@ impl MemoryStore {
         let held = std::mem::take(&mut state.unsynced);
         for (record, _) in &held {
             let record = Some(Arc::clone(record));
-            state.disk.apply(&Incoming { record, covers: Vec::new(), trace: None });
+            state.disk.apply(&Incoming { record, covers: Vec::new(), void: false, trace: None });
         }
         drop(state);
         held.into_iter().for_each(|(_, appending)| appending.settle(Ok(now)));

@@ -1,0 +1,103 @@
+//! What a member says of itself beside what it holds: whether it may be counted on, what its clock has closed, what it
+//! has purged, whom it has forgotten. Told with every hello and welcome, and again when it changes.
+
+use crate::clock::hlc::Hlc;
+use crate::frontier::Frontier;
+use crate::id::{Digest, Incarnation};
+use crate::version::Origin;
+
+/// Whether a member holds what it once acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[expect(clippy::exhaustive_enums, reason = "a peer must judge every case")]
+pub enum Recovery {
+    /// A data directory that began empty, in a member of which nobody has said yet that it lived before.
+    New,
+    /// The member lived before and lost its data: until it has it again, its acks and answers do not count.
+    Recovering,
+    /// It holds whatever it acknowledged.
+    #[default]
+    Complete,
+}
+
+impl Recovery {
+    /// The stable name used in status and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Recovering => "recovering",
+            Self::Complete => "complete",
+        }
+    }
+}
+
+impl std::fmt::Display for Recovery {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// A member's word about its own clock: every version it will ever issue at or below `hlc` has a dot in `covers`.
+///
+/// `covers` names all lineages of the member, in all its lives, without gaps: what is missing there is void and will
+/// never be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "stores build it")]
+pub struct Close {
+    /// The time that is over for this member.
+    pub hlc: Hlc,
+    /// The dots that it has given out until then.
+    pub covers: Frontier,
+}
+
+/// What one member says to another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "stores build it")]
+pub struct Announcement {
+    /// Whether the speaker holds what it acknowledged.
+    pub recovery: Recovery,
+    /// The incarnation in which the speaker last knew the member it talks to as complete.
+    pub remembers: Option<Incarnation>,
+    /// What the speaker's clock has closed; left out by a store that purges nothing.
+    pub close: Option<Close>,
+    /// Up to here the speaker durably holds every write of every member.
+    pub stable: Hlc,
+    /// Up to here the speaker has purged tombstones.
+    pub purged: Hlc,
+    /// Lives of members whose data nobody waits for any more.
+    pub forgotten: Vec<Origin>,
+    /// A digest of the settings that all members should share; left out if there are none.
+    pub settings: Option<Digest>,
+}
+
+/// Whether the acks and answers of a member count.
+///
+/// `remembered` is the incarnation in which it was last known complete, `theirs` the one in which it speaks now. An
+/// empty data directory under a remembered name is a wipe, not a first start.
+#[must_use]
+pub fn counts(remembered: Option<Incarnation>, theirs: Incarnation, recovery: Recovery) -> bool {
+    match recovery {
+        Recovery::Complete => true,
+        Recovery::Recovering => false,
+        Recovery::New => remembered.is_none_or(|remembered| remembered == theirs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_life_of_a_remembered_member_does_not_count_until_it_is_complete() {
+        let (old, new) = (Incarnation::from_bytes([1; 8]), Incarnation::from_bytes([2; 8]));
+        assert!(counts(None, new, Recovery::New), "a first start");
+        assert!(counts(Some(new), new, Recovery::New), "a further start of the same life");
+        assert!(!counts(Some(old), new, Recovery::New), "a wipe");
+        assert!(!counts(None, new, Recovery::Recovering), "a wipe that others remember");
+        assert!(counts(Some(old), new, Recovery::Complete), "a wipe that is over");
+    }
+}
