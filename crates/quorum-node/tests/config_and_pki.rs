@@ -8,7 +8,10 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use quorum_core::PeerId;
 use quorum_node::cli::{self, Cli, Exit, Output};
-use quorum_node::config::{Config, ConfigError, Member, Sources, check, check_files};
+use quorum_node::config::{
+    Config, ConfigError, Consistency, Member, NamespaceSection, ReadQuorum, Sources, WriteQuorum,
+    check, check_files,
+};
 use quorum_node::pki::files::{
     NODE_CERTIFICATE, NODE_KEY, describe_file, read_authority, renew_node, write_authority,
     write_node,
@@ -31,9 +34,18 @@ impl std::io::Write for Captured {
 
 /// Runs a command line as the program would, and returns its exit and what it printed.
 fn run(arguments: &[&str]) -> (Exit, String) {
+    run_with(arguments, true)
+}
+
+/// As [`run`], with text for people.
+fn run_as_text(arguments: &[&str]) -> (Exit, String) {
+    run_with(arguments, false)
+}
+
+fn run_with(arguments: &[&str], json: bool) -> (Exit, String) {
     let cli = Cli::try_parse_from([&["quorum-node"], arguments].concat()).expect("usage");
     let captured = Captured::default();
-    let exit = cli::run(cli, &mut Output::new(true, captured.clone()));
+    let exit = cli::run(cli, &mut Output::new(json, captured.clone()));
     let printed = captured.0.lock().expect("one thread").clone();
     (exit, String::from_utf8(printed).expect("text"))
 }
@@ -161,10 +173,83 @@ fn config_check_says_what_the_mesh_survives() {
     assert_eq!(run(&broken).0, Exit::Error);
 }
 
+/// A node of a cluster of three with these rules behind its file, as text for `--config`.
+fn cluster_with(root: &Path, rules: &str) -> String {
+    assert_eq!(run(&["init", "--cluster-dir", root.to_str().expect("text")]).0, Exit::Ok);
+    let path = root.join("n1/quorum.toml");
+    let text = fs::read_to_string(&path).expect("there");
+    fs::write(&path, format!("{text}\n{rules}")).expect("written");
+    path.to_str().expect("text").to_owned()
+}
+
+const RULES: &str = "[[namespaces]]\nname = \"orders\"\nconsistency = \"linearizable\"\n\
+                     [[namespaces]]\nprefix = \"logs.\"\nw = 1\nr = 2\nack_timeout = \"1500ms\"\n";
+
+#[test]
+fn config_check_shows_the_policy_of_a_namespace() {
+    let root = directory();
+    let config = cluster_with(root.path(), RULES);
+    let policy_of = |namespace: &str| {
+        let check = ["config", "check", "--config", &config, "--namespace", namespace];
+        let (exit, printed) = run(&check);
+        assert_eq!(exit, Exit::Ok);
+        serde_json::from_str::<serde_json::Value>(&printed).expect("JSON")
+    };
+    let orders = policy_of("orders");
+    assert_eq!(orders["namespace"], "orders");
+    assert_eq!(orders["policies"].as_array().expect("a list").len(), 1);
+    assert_eq!(
+        orders["policies"][0],
+        serde_json::json!({
+            "source": "name \"orders\"", "w": 2, "r": 2, "ack_timeout": "2s", "durability": "fsync",
+            "consistency": "linearizable", "overlapping": true, "writes_overlap": true,
+        })
+    );
+    assert_eq!(orders["warnings"], serde_json::json!([]), "of this namespace only");
+    let logs = policy_of("logs.web");
+    assert_eq!(logs["policies"][0]["source"], "prefix \"logs.\"");
+    assert_eq!(logs["policies"][0]["ack_timeout"], "1s 500ms");
+    assert_eq!(logs["policies"][0]["overlapping"], false);
+    assert_eq!(logs["warnings"].as_array().expect("a list").len(), 2);
+    assert_eq!(policy_of("other")["policies"][0]["source"], "default");
+}
+
+#[test]
+fn config_check_warns_of_every_rule_and_passes_all_the_same() {
+    let root = directory();
+    let config = cluster_with(root.path(), RULES);
+    let (exit, printed) = run(&["config", "check", "--config", &config]);
+    assert_eq!(exit, Exit::Ok);
+    let printed: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(printed["policies"].as_array().expect("a list").len(), 3);
+    let warnings = printed["warnings"].to_string();
+    assert!(warnings.contains("R + W = 2 + 1 is not above N = 3"), "{warnings}");
+    assert!(warnings.contains("two writes may both commit"), "{warnings}");
+
+    let (exit, text) = run_as_text(&["config", "check", "--config", &config]);
+    assert_eq!(exit, Exit::Ok);
+    assert!(text.contains("W = 2 of N = 3: commits with up to 1 of 3 members down"), "{text}");
+    assert_eq!(text.matches("\nwarning: prefix \"logs.\": ").count(), 2, "{text}");
+    assert!(text.contains("name \"orders\""), "{text}");
+}
+
+#[test]
+fn config_check_names_the_rule_that_is_wrong() {
+    let root = directory();
+    let rules = format!("{RULES}[[namespaces]]\nname = \"jobs\"\nw = 4\n");
+    let config = cluster_with(root.path(), &rules);
+    assert_eq!(run(&["config", "check", "--config", &config]).0, Exit::Error);
+    let error = check(&Sources::new().file(&config).load().expect("readable")).expect_err("wrong");
+    assert_eq!(error.to_string(), "namespaces[2].w = 4 is outside 1..=3, the number of members");
+    let mend = ["--set", "namespaces=[{ name = \"jobs\", w = 3 }]"];
+    assert_eq!(run(&[&["config", "check", "--config", &config], &mend[..]].concat()).0, Exit::Ok);
+}
+
 #[test]
 fn config_show_prints_a_file_that_means_the_same() {
     let root = directory();
-    let (_, config) = node(root.path());
+    let (_, mut config) = node(root.path());
+    config.namespaces = vec![every_rule_key()];
     let path = root.path().join("shown.toml");
     fs::write(&path, toml::to_string_pretty(&config).expect("TOML")).expect("written");
     let again = Sources::new().file(&path).load().expect("readable");
@@ -322,6 +407,20 @@ fn completions_and_manual_pages_cover_every_command() {
     }
 }
 
+fn every_rule_key() -> NamespaceSection {
+    let mut rule = NamespaceSection::default();
+    (rule.name, rule.prefix) = (Some("a".into()), Some("a".into()));
+    (rule.w, rule.r) = (Some(WriteQuorum::All), Some(ReadQuorum::All));
+    rule.ack_timeout = Some(Duration::from_secs(1));
+    rule.durability = Some(quorum_core::Durability::Fsync);
+    rule.consistency = Some(Consistency::Local);
+    rule
+}
+
+/// Sections that stand in the file as a list of tables, and the variable that holds all of it.
+const LISTS: [(&str, &str); 2] =
+    [("member", "QUORUM_MEMBERS"), ("namespaces", "QUORUM_NAMESPACES")];
+
 /// The keys of a configuration in which every optional one is set, with their defaults.
 fn every_key() -> Vec<(String, String, toml::Value)> {
     let name = PeerId::new("n1").expect("a name");
@@ -330,6 +429,8 @@ fn every_key() -> Vec<(String, String, toml::Value)> {
     (config.http.tls_cert, config.http.tls_key) = (path(), path());
     config.http.tokens_file = path();
     config.otlp.endpoint = Some("x".into());
+    // With every key set, this rule is none that the check lets through; here only keys count.
+    config.namespaces = vec![every_rule_key()];
     let table = toml::Table::try_from(config).expect("a table");
     let keys = table.into_iter().flat_map(|(section, value)| {
         let table = match value {
@@ -350,16 +451,16 @@ fn repository(path: &str) -> String {
 #[test]
 fn the_manual_lists_every_key_with_its_variable_and_default() {
     let manual = repository("docs/config.md");
-    let without_default = ["name", "address", "tls_cert", "tls_key", "tokens_file", "endpoint"];
+    let without_default = ["name", "tls_cert", "tls_key", "tokens_file", "endpoint"];
     for (section, key, value) in every_key() {
         let start = format!("| `{section}.{key}` |");
         let row = manual.lines().find(|line| line.starts_with(&start));
         let row = row.unwrap_or_else(|| panic!("docs/config.md has no row {start}"));
-        if section != "member" {
-            let variable = format!("`QUORUM_{section}_{key}`").to_uppercase();
-            assert!(row.contains(&variable), "{row} should name {variable}");
-        }
-        if !without_default.contains(&key.as_str()) {
+        let list = LISTS.iter().find(|(list, _)| *list == section);
+        let own = format!("QUORUM_{section}_{key}").to_uppercase();
+        let variable = list.map_or(own, |(_, variable)| (*variable).to_owned());
+        assert!(row.contains(&format!("| `{variable}` |")), "{row} should name {variable}");
+        if list.is_none() && !without_default.contains(&key.as_str()) {
             let default = format!("| `{value}` |");
             assert!(row.contains(&default), "{row} should have the default {default}");
         }
@@ -372,11 +473,11 @@ fn the_manual_lists_every_key_with_its_variable_and_default() {
 fn the_packaged_example_shows_every_key_with_its_default() {
     let example = repository("crates/quorum-node/packaging/quorum.toml");
     let root = directory();
-    // A comment is prose; a "#" right before a letter is a key that can be switched on.
+    // A comment is prose; a "#" right before a letter or a "[" is what can be switched on.
     let switched_on = example
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
+            Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,
             _ => line,
         })
         .collect::<Vec<_>>()
@@ -384,7 +485,7 @@ fn the_packaged_example_shows_every_key_with_its_default() {
     for (section, key, _) in every_key() {
         let table: toml::Table = switched_on.parse().expect("TOML");
         let shown = match &table[&section] {
-            toml::Value::Array(members) => members[0].get(&key),
+            toml::Value::Array(list) => list.iter().find_map(|table| table.get(&key)),
             single => single.get(&key),
         };
         assert!(shown.is_some(), "packaging/quorum.toml does not show {section}.{key}");
@@ -399,6 +500,8 @@ fn the_packaged_example_shows_every_key_with_its_default() {
     check(&as_packaged).expect("sound");
     let mut shown = load("shown.toml", &switched_on);
     check(&shown).expect("sound");
+    assert_eq!(shown.namespaces.len(), 2);
+    shown.namespaces.clear();
     shown.http.tls_cert = None;
     shown.http.tls_key = None;
     shown.http.tokens_file = None;

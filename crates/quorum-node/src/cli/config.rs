@@ -1,14 +1,14 @@
 //! `config check` and `config show`: what a node would run with, before it runs.
 
-use std::io::{self, Write};
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
+use super::config_summary::Summary;
 use super::settings::SettingsArguments;
 use super::{Exit, Output};
-use crate::config::{Config, check, check_files};
+use crate::config::check_files;
+use crate::record::Namespace;
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -23,10 +23,22 @@ pub struct ConfigArguments {
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum ConfigCommand {
-    /// Check keys, rules and files, and say what follows for writes
-    Check(SettingsArguments),
+    /// Check keys, rules and files, and say what follows for reads and writes
+    Check(CheckArguments),
     /// Print every key with the value in effect; secrets are named by file, never shown
     Show(SettingsArguments),
+}
+
+/// Arguments of `config check`.
+#[derive(Debug, Args)]
+#[non_exhaustive]
+pub struct CheckArguments {
+    /// Show the policy of this namespace only
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<Namespace>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
 }
 
 /// Runs `config check` or `config show`.
@@ -36,9 +48,9 @@ pub enum ConfigCommand {
 /// The first thing that is wrong with the configuration.
 pub fn run(arguments: &ConfigArguments, output: &mut Output) -> anyhow::Result<Exit> {
     match &arguments.command {
-        ConfigCommand::Check(settings) => {
+        ConfigCommand::Check(CheckArguments { namespace, settings }) => {
             let config = settings.load()?;
-            let summary = Summary::of(&config)?;
+            let summary = Summary::of(&config, namespace.as_ref())?;
             check_files(&config, SystemTime::now())?;
             output.show(&summary, |out| summary.write(out))?;
         }
@@ -49,47 +61,4 @@ pub fn run(arguments: &ConfigArguments, output: &mut Output) -> anyhow::Result<E
         }
     }
     Ok(Exit::Ok)
-}
-
-/// What a configuration means for writes.
-#[derive(Debug, Serialize)]
-struct Summary {
-    node: String,
-    cluster: String,
-    cluster_id: String,
-    members: usize,
-    w: usize,
-    tolerated_failures: usize,
-    writes_overlap: bool,
-}
-
-impl Summary {
-    fn of(config: &Config) -> anyhow::Result<Self> {
-        let policy = check(config)?;
-        Ok(Self {
-            node: config.node.name.to_string(),
-            cluster: config.node.cluster.clone(),
-            cluster_id: config.node.cluster_id().to_string(),
-            members: policy.n(),
-            w: policy.w(),
-            tolerated_failures: policy.tolerated_failures(),
-            writes_overlap: policy.writes_overlap(),
-        })
-    }
-
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { node, cluster, cluster_id, members, w, tolerated_failures, .. } = self;
-        writeln!(out, "configuration of {node} in cluster {cluster} ({cluster_id}) is sound")?;
-        writeln!(
-            out,
-            "W = {w} of N = {members}: commits with up to {tolerated_failures} of {members} members down"
-        )?;
-        if !self.writes_overlap {
-            writeln!(
-                out,
-                "note: W is not a majority, so two commits may share no member; reads can miss the newer one"
-            )?;
-        }
-        Ok(())
-    }
 }

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 pub mod bench;
 pub mod completions;
 pub mod config;
+mod config_summary;
 pub mod connection;
 pub mod delete;
 pub mod demo;

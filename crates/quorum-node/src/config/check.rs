@@ -1,36 +1,44 @@
 //! The rules that no section can check alone. (pure)
 
-use std::time::Duration;
-
 use quorum_core::QuorumPolicy;
 use tracing_subscriber::EnvFilter;
 
+pub use super::bounds::ACK_TIMEOUT_MAX;
+use super::bounds::check_bounds;
 use super::error::ConfigError;
+use super::policies::Policies;
 use super::sections::{Config, Member};
 use crate::pki::authority::check_cluster_name;
 use crate::pki::check_node_name;
 
 /// Most members a mesh may have.
 pub const MEMBERS_MAX: usize = 64;
-/// Longest deadline of a write.
-pub const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// Largest value: with its key and envelope it must fit into the 4 MiB of a frame between peers.
 pub const BODY_BYTES_MAX: u64 = 3 << 20;
 
 /// Checks everything that can be checked without looking at files, and returns the write rule
-/// that follows from it.
+/// of the namespaces that have no rule of their own.
 ///
 /// # Errors
 ///
 /// A variant of [`ConfigError`] per rule; its message names the key.
 pub fn check(config: &Config) -> Result<QuorumPolicy, ConfigError> {
+    policies(config).map(|policies| policies.default_policy().write().clone())
+}
+
+/// Checks what [`check`] checks, and returns the policy of every namespace.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn policies(config: &Config) -> Result<Policies, ConfigError> {
     check_members(config)?;
-    check_nothing_is_zero(config)?;
+    check_bounds(config)?;
     check_clock(config)?;
     check_http(config)?;
     check_observation(config)?;
-    policy(config)
+    Policies::new(config)
 }
 
 fn check_members(config: &Config) -> Result<(), ConfigError> {
@@ -87,30 +95,6 @@ fn is_host_and_port(address: &str) -> bool {
     port_is_real && host_is_real
 }
 
-fn check_nothing_is_zero(config: &Config) -> Result<(), ConfigError> {
-    let Config { node, quorum, peer, http, store, clock, otlp, .. } = config;
-    let zero = [
-        ("node.shutdown_grace", node.shutdown_grace.is_zero()),
-        ("quorum.ack_timeout", quorum.ack_timeout.is_zero()),
-        ("quorum.in_flight_writes_max", quorum.in_flight_writes_max == 0),
-        ("quorum.in_flight_bytes_max", quorum.in_flight_bytes_max.bytes() == 0),
-        ("peer.live_queue_bytes", peer.live_queue_bytes.bytes() == 0),
-        ("peer.redial_max", peer.redial_max.is_zero()),
-        ("peer.idle_timeout", peer.idle_timeout.is_zero()),
-        ("http.body_bytes_max", http.body_bytes_max.bytes() == 0),
-        ("store.cache_bytes", store.cache_bytes.bytes() == 0),
-        ("store.memtable_bytes", store.memtable_bytes.bytes() == 0),
-        ("store.journal_bytes_max", store.journal_bytes_max.bytes() == 0),
-        ("clock.skew_warn", clock.skew_warn.is_zero()),
-        ("clock.skew_max", clock.skew_max.is_zero()),
-        ("otlp.metrics_interval", otlp.metrics_interval.is_zero()),
-    ];
-    match zero.into_iter().find(|(_, is_zero)| *is_zero) {
-        Some((key, _)) => Err(ConfigError::Zero { key }),
-        None => Ok(()),
-    }
-}
-
 fn check_clock(config: &Config) -> Result<(), ConfigError> {
     let (skew_warn, skew_max) = (config.clock.skew_warn, config.clock.skew_max);
     if skew_warn > skew_max {
@@ -158,22 +142,10 @@ fn check_observation(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The write rule. A number that a person wrote is refused if it cannot be met, never clamped.
-fn policy(config: &Config) -> Result<QuorumPolicy, ConfigError> {
-    let ack_timeout = config.quorum.ack_timeout;
-    if ack_timeout > ACK_TIMEOUT_MAX {
-        return Err(ConfigError::AckTimeout { ack_timeout, ack_timeout_max: ACK_TIMEOUT_MAX });
-    }
-    let n = config.members.len();
-    let w = config.quorum.w.of(n);
-    let out_of_range = |_| ConfigError::WriteQuorum { w, n };
-    QuorumPolicy::new(n, n, ack_timeout, config.clock.skew_warn)
-        .and_then(|policy| policy.with_w(w))
-        .map_err(out_of_range)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use quorum_core::PeerId;
 
     use super::super::{ByteSize, WriteQuorum};
@@ -282,13 +254,6 @@ mod tests {
     }
 
     #[test]
-    fn a_write_deadline_is_at_most_an_hour() {
-        refused("quorum.ack_timeout = 1h 1s is longer than 1h", |config| {
-            config.quorum.ack_timeout = Duration::from_secs(3601);
-        });
-    }
-
-    #[test]
     fn a_value_fits_into_a_frame_between_peers() {
         refused("http.body_bytes_max = 3145729 is above 3145728", |c| {
             c.http.body_bytes_max = ByteSize::new(BODY_BYTES_MAX + 1);
@@ -300,26 +265,6 @@ mod tests {
         refused("quorum.in_flight_bytes_max = 1048575 is below", |c| {
             c.quorum.in_flight_bytes_max = ByteSize::new((1 << 20) - 1);
         });
-    }
-
-    #[test]
-    fn no_size_count_or_duration_is_zero() {
-        let none = ByteSize::new(0);
-        let never = Duration::ZERO;
-        refused("node.shutdown_grace must not be zero", |c| c.node.shutdown_grace = never);
-        refused("quorum.ack_timeout must not be zero", |c| c.quorum.ack_timeout = never);
-        refused("quorum.in_flight_writes_max must", |c| c.quorum.in_flight_writes_max = 0);
-        refused("quorum.in_flight_bytes_max must", |c| c.quorum.in_flight_bytes_max = none);
-        refused("peer.live_queue_bytes must not be zero", |c| c.peer.live_queue_bytes = none);
-        refused("peer.redial_max must not be zero", |c| c.peer.redial_max = never);
-        refused("peer.idle_timeout must not be zero", |c| c.peer.idle_timeout = never);
-        refused("http.body_bytes_max must not be zero", |c| c.http.body_bytes_max = none);
-        refused("store.cache_bytes must not be zero", |c| c.store.cache_bytes = none);
-        refused("store.memtable_bytes must not be zero", |c| c.store.memtable_bytes = none);
-        refused("store.journal_bytes_max must not be zero", |c| c.store.journal_bytes_max = none);
-        refused("clock.skew_warn must not be zero", |c| c.clock.skew_warn = never);
-        refused("clock.skew_max must not be zero", |c| c.clock.skew_max = never);
-        refused("otlp.metrics_interval must not be zero", |c| c.otlp.metrics_interval = never);
     }
 
     #[test]

@@ -132,27 +132,34 @@ pub enum ConfigError {
         /// The offending name.
         cluster: String,
     },
-    /// The write quorum cannot be met by the configured members.
-    #[error("quorum.w = {w} is outside 1..={n}, the number of members")]
-    WriteQuorum {
-        /// Copies asked for.
-        w: usize,
-        /// Members there are.
-        n: usize,
-    },
-    /// The deadline of a write is longer than any client waits.
-    #[error("quorum.ack_timeout = {} is longer than {}", text(*ack_timeout), text(*ack_timeout_max))]
-    AckTimeout {
+    /// The policy of a namespace contradicts itself or the members.
+    #[error(transparent)]
+    Policy(#[from] super::policy_error::PolicyError),
+    /// A wait or a horizon that is longer than anybody means.
+    #[error("{key} = {} is longer than {}", text(*value), text(*max))]
+    TooLong {
+        /// The key.
+        key: String,
         /// What was set.
-        ack_timeout: Duration,
+        value: Duration,
         /// The longest allowed.
-        ack_timeout_max: Duration,
+        max: Duration,
+    },
+    /// A horizon that is too short to be of use.
+    #[error("{key} = {} is shorter than {}", text(*value), text(*min))]
+    TooShort {
+        /// The key.
+        key: String,
+        /// What was set.
+        value: Duration,
+        /// The shortest allowed.
+        min: Duration,
     },
     /// A size, count or duration that must not be zero.
     #[error("{key} must not be zero")]
     Zero {
         /// The key.
-        key: &'static str,
+        key: String,
     },
     /// Values could be taken that do not fit into a frame between peers.
     #[error(

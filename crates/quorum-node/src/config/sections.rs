@@ -1,4 +1,4 @@
-//! The configuration as a plain value: every section, every key, every default. (pure)
+//! The configuration as a plain value: every section, and what a node is told about itself. (pure)
 //!
 //! A [`Config`] may still contradict itself; [`check`](super::check::check) says whether it does.
 //! The keys are public interface: they change as rarely as the HTTP paths.
@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorum_core::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, ClusterId, Durability, PeerId};
+use quorum_core::{CLOCK_SKEW_WARN_DEFAULT, ClusterId, Durability, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::byte_size::ByteSize;
-use super::write_quorum::WriteQuorum;
+use super::convergence::{RepairSection, WatchSection};
+use super::observation::{LogSection, OtlpSection};
+use super::quorum::{NamespaceSection, QuorumSection};
 
 /// UDP port on which nodes hear each other unless told otherwise.
 pub const PEER_PORT_DEFAULT: u16 = 7400;
@@ -31,6 +33,9 @@ pub struct Config {
     /// When a write counts as committed.
     #[serde(default)]
     pub quorum: QuorumSection,
+    /// What differs for some namespaces: `[[namespaces]]` in the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<NamespaceSection>,
     /// How this node talks to the others.
     #[serde(default)]
     pub peer: PeerSection,
@@ -43,6 +48,12 @@ pub struct Config {
     /// The data on disk.
     #[serde(default)]
     pub store: StoreSection,
+    /// How nodes find and mend what they do not share.
+    #[serde(default)]
+    pub repair: RepairSection,
+    /// Who may follow the changes.
+    #[serde(default)]
+    pub watch: WatchSection,
     /// How far clocks may differ.
     #[serde(default)]
     pub clock: ClockSection,
@@ -62,10 +73,13 @@ impl Config {
             node: NodeSection::new(name),
             members,
             quorum: QuorumSection::default(),
+            namespaces: Vec::new(),
             peer: PeerSection::default(),
             http: HttpSection::default(),
             tls: TlsSection::default(),
             store: StoreSection::default(),
+            repair: RepairSection::default(),
+            watch: WatchSection::default(),
             clock: ClockSection::default(),
             log: LogSection::default(),
             otlp: OtlpSection::default(),
@@ -146,34 +160,6 @@ impl Member {
     #[must_use]
     pub fn new(name: PeerId, address: impl Into<String>) -> Self {
         Self { name, address: address.into() }
-    }
-}
-
-/// `[quorum]`: when a write counts as committed, and how many may be under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct QuorumSection {
-    /// Durable copies needed, this node's included.
-    pub w: WriteQuorum,
-    /// How long a caller waits for the verdict. Set it above the slowest round trip that should
-    /// still count.
-    #[serde(with = "humantime_serde")]
-    pub ack_timeout: Duration,
-    /// Writes under way at once; more are refused with a hint to retry.
-    pub in_flight_writes_max: usize,
-    /// Bytes of the writes under way at once; more are refused with a hint to retry.
-    pub in_flight_bytes_max: ByteSize,
-}
-
-impl Default for QuorumSection {
-    fn default() -> Self {
-        Self {
-            w: WriteQuorum::Majority,
-            ack_timeout: ACK_TIMEOUT_DEFAULT,
-            in_flight_writes_max: 4096,
-            in_flight_bytes_max: ByteSize::mebibytes(64),
-        }
     }
 }
 
@@ -302,65 +288,6 @@ pub struct ClockSection {
 impl Default for ClockSection {
     fn default() -> Self {
         Self { skew_warn: CLOCK_SKEW_WARN_DEFAULT, skew_max: Duration::from_secs(300) }
-    }
-}
-
-/// `[log]`: what is written to standard error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct LogSection {
-    /// A level, or directives such as `"info,quorum_transport=debug"`.
-    pub filter: String,
-    /// How a line looks.
-    pub format: LogFormat,
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self { filter: "info,fjall=warn,lsm_tree=warn".into(), format: LogFormat::Text }
-    }
-}
-
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line, for collectors.
-    Json,
-}
-
-/// `[otlp]`: metrics and traces pushed to a collector over http/protobuf. The standard `OTEL_*`
-/// variables are honoured where the file is silent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct OtlpSection {
-    /// Whether anything is pushed.
-    pub enabled: bool,
-    /// The collector, e.g. `"http://127.0.0.1:4318"`; left out, `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Time between two pushes of the metrics.
-    #[serde(with = "humantime_serde")]
-    pub metrics_interval: Duration,
-    /// Share of the writes that are traced, from 0 to 1. A trace that a client began is followed
-    /// as the client decided.
-    pub trace_ratio: f64,
-}
-
-impl Default for OtlpSection {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            endpoint: None,
-            metrics_interval: Duration::from_secs(30),
-            trace_ratio: 0.01,
-        }
     }
 }
 

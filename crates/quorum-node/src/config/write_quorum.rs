@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::number_or_word;
 
 /// How many durable copies make a write committed, before the number of members is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,33 +77,7 @@ impl Serialize for WriteQuorum {
 
 impl<'de> Deserialize<'de> for WriteQuorum {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(WriteQuorumVisitor)
-    }
-}
-
-struct WriteQuorumVisitor;
-
-impl Visitor<'_> for WriteQuorumVisitor {
-    type Value = WriteQuorum;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("\"majority\", \"all\" or a number of copies")
-    }
-
-    fn visit_u64<E: de::Error>(self, w: u64) -> Result<WriteQuorum, E> {
-        usize::try_from(w)
-            .map(WriteQuorum::Exactly)
-            .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(w), &self))
-    }
-
-    fn visit_i64<E: de::Error>(self, w: i64) -> Result<WriteQuorum, E> {
-        usize::try_from(w)
-            .map(WriteQuorum::Exactly)
-            .map_err(|_| E::invalid_value(de::Unexpected::Signed(w), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<WriteQuorum, E> {
-        text.parse().map_err(E::custom)
+        number_or_word::deserialize(from, "\"majority\", \"all\" or a number of copies")
     }
 }
 
