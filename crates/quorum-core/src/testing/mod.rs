@@ -10,6 +10,7 @@
 
 mod clock;
 mod executor;
+pub mod history;
 mod peers;
 pub mod promises;
 mod store;
