@@ -143,6 +143,12 @@ impl SeqSet {
         }
     }
 
+    /// The members that are in `other` too.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.minus(&self.minus(other))
+    }
+
     /// The members of this set that `other` lacks.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
@@ -252,6 +258,12 @@ impl Frontier {
         for (lineage, set) in &other.held {
             self.entry(lineage).merge(set);
         }
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.minus(&self.minus(other))
     }
 
     /// What this frontier covers and `other` does not, lineage by lineage, empty ones left out.

@@ -98,7 +98,9 @@ pub use query::{
 };
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
-pub use replication::{Deferred, LaneHash, owed_to, rolled_back, trim_floor, void_dots};
+pub use replication::{
+    Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
+};
 pub use trace::TraceParent;
 pub use tracker::{AckTracker, Verdict};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};

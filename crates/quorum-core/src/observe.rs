@@ -128,6 +128,8 @@ pub trait Observer: Send + Sync {
     fn clock_skew(&self, _peer: &PeerId, _offset: Duration, _ahead: bool) {}
     /// The link to `peer` came up or went down.
     fn link(&self, _peer: &PeerId, _up: bool) {}
+    /// `records` records of `bytes` bytes were sent to `peer` because it lacked them: from the log or in a snapshot.
+    fn repaired(&self, _peer: &PeerId, _records: usize, _bytes: usize) {}
     /// A handshake with a peer that dialled us was refused.
     fn handshake_refused(&self, _why: HandshakeRefusal) {}
     /// A synced commit of the local store took `took` and made `records` records durable.

@@ -35,6 +35,8 @@ pub struct TransportConfig {
     pub catch_up_chunk_bytes: usize,
     /// Catch-up traffic to one peer, in bytes a second; zero is unlimited.
     pub catch_up_bytes_per_second: u64,
+    /// How often what peers hold is compared with what is held here; also done when a peer says something new.
+    pub exchange_interval: Duration,
     /// First delay before a record that a busy peer has put off is sent again.
     pub retry_min: Duration,
     /// Longest such delay.
@@ -69,6 +71,7 @@ impl Default for TransportConfig {
             live_queue_bytes_max: 8 << 20,
             catch_up_chunk_bytes: 256 << 10,
             catch_up_bytes_per_second: 0,
+            exchange_interval: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
             retries_max: 1024,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use quorum_core::{LogSource, ReplicaStore};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,14 +18,17 @@ use crate::clock::within;
 use crate::close;
 use crate::config::TransportConfig;
 use crate::error::TransportError;
+use crate::exchange::Exchange;
 use crate::fanout::QuicPeers;
 use crate::identity::{NodeIdentity, Roster};
 use crate::link::dial::Dialler;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
 use crate::server::accept::{Server, Serving};
+use crate::server::snapshot::SnapshotSeat;
 use crate::status::PeerStatus;
 use crate::tls;
+use crate::verdicts::Verdicts;
 
 /// One node's end of the mesh: it dials every other member and serves those that dial it.
 ///
@@ -38,7 +41,7 @@ pub struct Endpoint {
     config: TransportConfig,
     roster: Arc<Roster>,
     seams: Seams,
-    rolled_back: Arc<watch::Sender<bool>>,
+    verdicts: Arc<Verdicts>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -78,10 +81,12 @@ impl Endpoint {
         let roster = Arc::new(roster);
         let client = Arc::new(ArcSwap::from_pointee(client));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let rolled_back = Arc::new(watch::Sender::new(false));
+        let (verdicts, news) = (Arc::new(Verdicts::default()), Arc::new(Notify::new()));
+        let (serving, snapshot) = (Serving::default(), Arc::new(SnapshotSeat::default()));
         let observer = &seams.observer;
         let peer = |member: &crate::Member| {
-            Arc::new(Peer::new(member.clone(), &config, Arc::clone(observer)))
+            let (observer, news) = (Arc::clone(observer), Arc::clone(&news));
+            Arc::new(Peer::new(member.clone(), &config, observer, news))
         };
         let peers: Arc<[Arc<Peer>]> = roster.peers().map(peer).collect();
 
@@ -94,14 +99,24 @@ impl Endpoint {
                 seams: seams.clone(),
                 store: Arc::clone(&store),
                 peer: Arc::clone(peer),
-                rolled_back: Arc::clone(&rolled_back),
+                verdicts: Arc::clone(&verdicts),
                 stop: stop.clone(),
             };
             seams.runtime.spawn(Box::pin(tasks.track_future(dialler.run())));
         }
         let by_name: HashMap<_, _> =
             peers.iter().map(|peer| (peer.name().clone(), Arc::clone(peer))).collect();
-        let serving = Serving::default();
+        let exchange = Exchange {
+            store: Arc::clone(&store),
+            peers: Arc::clone(&peers),
+            serving: Arc::clone(&serving),
+            snapshot: Arc::clone(&snapshot),
+            news,
+            interval: config.exchange_interval,
+            seams: seams.clone(),
+            stop: stop.clone(),
+        };
+        seams.runtime.spawn(Box::pin(tasks.track_future(exchange.run())));
         let server = Arc::new(Server {
             endpoint: quic.clone(),
             roster: Arc::clone(&roster),
@@ -112,12 +127,13 @@ impl Endpoint {
             stop: stop.clone(),
             tasks: tasks.clone(),
             serving: Arc::clone(&serving),
-            rolled_back: Arc::clone(&rolled_back),
+            verdicts: Arc::clone(&verdicts),
+            snapshot: Arc::clone(&snapshot),
             handshakes: AtomicUsize::new(0),
             warned: Mutex::default(),
         });
         seams.runtime.spawn(Box::pin(tasks.track_future(server.run())));
-        Ok(Self { quic, peers, serving, client, config, roster, seams, rolled_back, stop, tasks })
+        Ok(Self { quic, peers, serving, client, config, roster, seams, verdicts, stop, tasks })
     }
 
     /// The address that peers reach this node under.
@@ -145,13 +161,20 @@ impl Endpoint {
     /// it must take another incarnation before it numbers any write.
     #[must_use]
     pub fn rolled_back(&self) -> watch::Receiver<bool> {
-        self.rolled_back.subscribe()
+        self.verdicts.rolled_back.subscribe()
+    }
+
+    /// Turns `true` when a peer refuses this node because an operator has declared this life of it gone: what it holds
+    /// must not be merged any more, and it must begin anew.
+    #[must_use]
+    pub fn forgotten(&self) -> watch::Receiver<bool> {
+        self.verdicts.forgotten.subscribe()
     }
 
     /// Hangs up on every peer, both ways: for a store that has just taken another incarnation. This node says Hello anew,
     /// and peers that dialled it are welcomed anew.
     pub fn reconnect(&self) {
-        self.rolled_back.send_replace(false);
+        self.verdicts.rolled_back.send_replace(false);
         for peer in &*self.peers {
             peer.hang_up();
         }

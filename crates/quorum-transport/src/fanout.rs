@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use quorum_core::{Clock, Incoming, Outgoing, PeerReply, Replicator};
+use quorum_core::{Busy, Clock, Incoming, Outgoing, PeerReply, Replicator, Reply};
 use tokio::sync::mpsc;
 
 use crate::link::catch_up::append_frame;
@@ -32,15 +32,36 @@ impl QuicPeers {
 }
 
 /// Replies to one record. Dropping it cancels nothing: the record goes on to every peer.
-#[derive(Debug)]
 pub struct Replies {
     queue: mpsc::Receiver<PeerReply>,
+    /// The peers that were asked, each with its life at that time.
+    lives: Vec<(Arc<Peer>, u64)>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Replies {
+    /// A peer that has come back as another incarnation: what it said in its former life is gone with its disk.
+    fn withdrawn(&mut self) -> Option<PeerReply> {
+        let (peer, life) = self.lives.iter_mut().find(|(peer, life)| *life != peer.life())?;
+        *life = peer.life();
+        let reply = Reply::Busy { reason: Busy::Recovering };
+        Some(PeerReply { peer: peer.name().clone(), reply, at: self.clock.now() })
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Replies").field("queue", &self.queue).finish_non_exhaustive()
+    }
 }
 
 impl Stream for Replies {
     type Item = PeerReply;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PeerReply>> {
+        if let Some(withdrawn) = self.withdrawn() {
+            return Poll::Ready(Some(withdrawn));
+        }
         self.queue.poll_recv(context)
     }
 }
@@ -60,9 +81,10 @@ impl Replicator for QuicPeers {
             tracing::error!(dot = %record.dot, %error, "a record cannot be sent");
         }
         let now = self.clock.now();
+        let lives = self.peers.iter().map(|peer| (Arc::clone(peer), peer.life())).collect();
         for peer in &*self.peers {
             peer.offer(frame.as_ref().ok(), &item, &record.dot, now, replies.clone());
         }
-        Replies { queue }
+        Replies { queue, lives, clock: Arc::clone(&self.clock) }
     }
 }

@@ -67,6 +67,7 @@ mod close;
 mod config;
 mod endpoint;
 mod error;
+mod exchange;
 mod fanout;
 mod frames;
 mod identity;
@@ -75,6 +76,7 @@ mod seams;
 mod server;
 mod status;
 mod tls;
+mod verdicts;
 mod wire;
 
 #[cfg(any(test, feature = "testing"))]

@@ -30,6 +30,12 @@ pub struct PeerStatus {
     pub queued_bytes: usize,
     /// Records that it has put off.
     pub deferred: usize,
+    /// Dots that are wanted of it.
+    pub wanted: u64,
+    /// Records sent to it because it lacked them, since this endpoint started.
+    pub repaired_records: u64,
+    /// Their bytes, as framed.
+    pub repaired_bytes: u64,
     /// Why the link is down or went down last.
     pub last_error: Option<String>,
 }

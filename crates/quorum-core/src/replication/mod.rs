@@ -1,9 +1,10 @@
-//! What to send to whom next, as functions from values to values: what a peer is owed, when a busy peer is asked again,
-//! what the log may forget, which dots will never be seen.
+//! What to send to whom next, as functions from values to values: what a peer is owed, what to ask
+//! of whom, when a busy peer is asked again, what the log may forget, which dots will never be seen.
 
 mod deferred;
 mod lane_hash;
 mod owed;
+mod plan;
 mod rolled_back;
 mod trim;
 mod void;
@@ -11,6 +12,7 @@ mod void;
 pub use deferred::Deferred;
 pub use lane_hash::LaneHash;
 pub use owed::owed_to;
+pub use plan::{Reach, wants};
 pub use rolled_back::rolled_back;
 pub use trim::trim_floor;
 pub use void::void_dots;

@@ -1,38 +1,50 @@
-//! Which of our records a peer lacks and should get from us.
+//! Which records a peer lacks and should get from us.
 
 use crate::frontier::Frontier;
-use crate::id::PeerId;
+use crate::version::Origin;
 
-/// What `us` should send to `peer`: everything that we hold and it lacks, of the lineages that are ours to send.
+/// What a member that lives as `us` should send to a peer: of all that it holds and the peer lacks, what it coordinated
+/// itself in this life, and what the peer wants of it.
 ///
-/// Those are our own, which nobody else must be trusted to have, and the peer's own: a node that lost the end of its log
-/// in a crash takes back what it had already sent out.
+/// Everybody pushes their own writes and nothing else, so that no record arrives from everybody who has it; the rest is
+/// [wanted](crate::wants) by the one who lacks it, of one member at a time.
 #[must_use]
-pub fn owed_to(peer: &PeerId, us: &PeerId, held: &Frontier, known_there: &Frontier) -> Frontier {
-    let mut owed = held.minus(known_there);
-    owed.retain(|lineage| lineage.origin.node == *us || lineage.origin.node == *peer);
+pub fn owed_to(
+    us: &Origin,
+    held: &Frontier,
+    known_there: &Frontier,
+    wanted: &Frontier,
+) -> Frontier {
+    let lacking = held.minus(known_there);
+    let mut owed = lacking.common(wanted);
+    let mut own = lacking;
+    own.retain(|lineage| lineage.origin == *us);
+    owed.merge(&own);
     owed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replication::tests::{lineage, peer};
+    use crate::replication::tests::lineage;
+    use crate::{Incarnation, Lineage, SeqSet};
 
     #[test]
-    fn a_peer_gets_what_we_wrote_and_what_it_lost_itself() {
+    fn a_peer_gets_what_we_wrote_in_this_life_and_what_it_asked_for() {
+        let mut former = lineage("us", 1);
+        former.origin.incarnation = Incarnation::from_bytes([9; 8]);
+        let all = [lineage("us", 1), lineage("us", 2), former.clone(), lineage("other", 1)];
         let held: Frontier =
-            [(lineage("us", 1), 5), (lineage("peer", 1), 7), (lineage("other", 1), 9)]
-                .map(|(of, last)| (of, crate::SeqSet::up_to(last)))
-                .into_iter()
-                .collect();
+            all.iter().map(|of: &Lineage| (of.clone(), SeqSet::up_to(9))).collect();
         let mut known = Frontier::new();
         known.insert_range(&lineage("us", 1), 1, 3);
-        known.insert_range(&lineage("peer", 1), 1, 6);
-        let owed = owed_to(&peer("peer"), &peer("us"), &held, &known);
+        let mut wanted = Frontier::new();
+        wanted.insert_range(&lineage("other", 1), 5, 20);
+        let owed = owed_to(&lineage("us", 2).origin, &held, &known, &wanted);
         let mut expected = Frontier::new();
-        expected.insert_range(&lineage("us", 1), 4, 5);
-        expected.insert_range(&lineage("peer", 1), 7, 7);
+        expected.insert_range(&lineage("us", 1), 4, 9);
+        expected.insert_range(&lineage("us", 2), 1, 9);
+        expected.insert_range(&lineage("other", 1), 5, 9);
         assert_eq!(owed, expected);
     }
 }

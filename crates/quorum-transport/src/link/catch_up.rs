@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorum_core::{Clock, Frontier, Incoming, LogSource, PeerId, Replay, ReplicaStore};
+use quorum_core::{Clock, Frontier, Incoming, LogSource, Replay, ReplicaStore};
 
 use crate::config::TransportConfig;
 use crate::error::TransportError;
@@ -18,11 +18,13 @@ const CHUNKS_UNANSWERED: usize = 4;
 /// Items sent and not yet answered, at most: items without a payload weigh nothing.
 const ITEMS_UNANSWERED: usize = 16 << 10;
 
+/// When a peer that is being sent everything by somebody else is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Everything the lane works with.
 pub(crate) struct CatchUp<'a, S> {
     pub(crate) lane: Lane,
     pub(crate) peer: &'a Peer,
-    pub(crate) us: &'a PeerId,
     pub(crate) store: &'a S,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) config: &'a TransportConfig,
@@ -43,6 +45,11 @@ impl SnapshotPause {
 
     fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until <= now)
+    }
+
+    /// The peer does not want everything now.
+    fn wait(&mut self, until: Instant) {
+        self.until = Some(until);
     }
 
     fn begin(&mut self, now: Instant, shortest: Duration) {
@@ -73,7 +80,8 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
 
     /// Sends one chunk of every lineage that is owed out of `held`. Tells whether there was anything.
     async fn round(&mut self, held: &Frontier) -> Result<bool, TransportError> {
-        let owed = self.peer.owed(self.us, held, self.clock.now());
+        let us = self.store.lineage().origin;
+        let owed = self.peer.owed(&us, held, self.clock.now());
         let mut sent_any = false;
         for (lineage, wanted) in owed.iter() {
             match self.store.replay(lineage, wanted, self.config.catch_up_chunk_bytes).await {
@@ -82,8 +90,14 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
                     self.send(items).await?;
                 }
                 Replay::Trimmed if self.snapshots.is_over(self.clock.now()) => {
+                    if !self.peer.may_snapshot().await {
+                        // Somebody else is sending everything. Most likely nothing is owed afterwards.
+                        self.snapshots.wait(self.clock.now() + ASK_AGAIN);
+                        continue;
+                    }
                     tracing::info!(peer = %self.peer.name(), %lineage, "the log no longer reaches back far enough, sending everything");
                     self.snapshot(held).await?;
+                    self.peer.snapshot_done();
                     return Ok(true);
                 }
                 Replay::Trimmed => {}
@@ -134,7 +148,9 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
         if frames.is_empty() {
             return Ok(());
         }
+        let records = sent.iter().filter(|sent| sent.item.record.is_some()).count();
         self.lane.send(frames, sent).await?;
+        self.peer.repaired(records, bytes);
         let free_at = self.pace.spend(bytes, self.clock.now());
         self.clock.sleep_until(free_at).await;
         let bytes = CHUNKS_UNANSWERED * self.config.catch_up_chunk_bytes;

@@ -25,6 +25,7 @@ use crate::link::live;
 use crate::link::pace::Pace;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
+use crate::verdicts::Verdicts;
 use crate::wire::codec;
 use crate::wire::message::{Control, Hello, LaneKind};
 
@@ -37,7 +38,7 @@ pub(crate) struct Dialler<S> {
     pub(crate) seams: Seams,
     pub(crate) store: Arc<S>,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) rolled_back: Arc<tokio::sync::watch::Sender<bool>>,
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -124,9 +125,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
     /// What the peer says by ending the connection.
     fn heard(&self, cause: &ConnectionError) -> TransportError {
         let error = close::explain(cause);
-        if error.is_refusal(HandshakeRefusal::RolledBack) {
-            self.rolled_back.send_replace(true);
-        }
+        self.verdicts.hear(&error);
         error
     }
 
@@ -173,7 +172,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             return Err(TransportError::refused(HandshakeRefusal::WrongName, detail));
         }
         if rolled_back(&ours, &frontier) {
-            self.rolled_back.send_replace(true);
+            self.verdicts.rolled_back.send_replace(true);
             // Not a refusal: the peer would take that for news about itself.
             let detail = format!("{} remembers a later start of this node", self.peer.name());
             return Err(TransportError::Lost(detail));
@@ -182,6 +181,10 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             let (peer, epoch) = (self.peer.name(), lineage.epoch);
             let detail = format!("{peer} says epoch {epoch}, a later one is remembered");
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
+        }
+        if self.store.announcement(self.peer.name()).forgotten.contains(&lineage.origin) {
+            let detail = format!("this life of {} was declared gone", self.peer.name());
+            return Err(TransportError::refused(HandshakeRefusal::Forgotten, detail));
         }
         if self.peer.once_said_more(&lineage, &frontier) {
             let detail = format!("{} says less than it once held durably", self.peer.name());
@@ -217,7 +220,6 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         let catch_up = CatchUp {
             lane: late,
             peer: &self.peer,
-            us: self.roster.local(),
             store: &*self.store,
             clock,
             config: &self.config,
@@ -237,7 +239,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             outcome = acks => outcome,
             outcome = live::run(live, &self.peer) => outcome,
             outcome = catch_up.run() => outcome,
-            outcome = self.probe(control, answers) => outcome,
+            outcome = self.converse(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
             () = self.until_stale(&ours) => Err(TransportError::Lost("one side has started anew".into())),
         }
@@ -250,36 +252,61 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         }
     }
 
-    /// Asks the peer for its clock and its frontier, again and again.
-    async fn probe(
+    /// Asks the peer for its clock and its frontier, again and again, and says what else there is to say.
+    async fn converse(
         &self,
         mut control: SendStream,
         mut answers: FrameReader,
     ) -> Result<(), TransportError> {
         let clock = &*self.seams.clock;
+        let mut probe_at = clock.now();
+        // By when the probe that was sent must be answered.
+        let mut answer_by = None;
         loop {
-            say(&mut control, &Control::Probe { sent_micros: micros(clock.wall()) }).await?;
-            let answer = within(clock, self.config.idle_timeout, hear(&mut answers)).await;
-            let answer = answer.ok_or(TransportError::TimedOut(self.config.idle_timeout))??;
-            let Control::ProbeReply {
-                sent_micros,
-                received_micros,
-                answered_micros,
-                frontier,
-                announcement,
-            } = answer
-            else {
-                return Err(TransportError::Protocol("expected an answer to a probe".into()));
-            };
-            let returned_micros = micros(clock.wall());
-            let probe =
-                SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
-            self.peer.measured(probe.offset(), probe.round_trip());
-            self.peer.reported(frontier.as_ref());
-            if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
-                self.heard_announcement(&from, said).await;
+            while let Some(word) = self.peer.next_word() {
+                say(&mut control, &word).await?;
             }
-            clock.sleep_until(clock.now() + self.config.probe_interval).await;
+            let wake_at = answer_by.unwrap_or(probe_at);
+            tokio::select! {
+                biased;
+                answer = hear(&mut answers) => match answer? {
+                    Control::Snapshot { granted } => self.peer.snapshot_is(granted),
+                    reply @ Control::ProbeReply { .. } if answer_by.is_some() => {
+                        self.probed(reply).await;
+                        (answer_by, probe_at) = (None, clock.now() + self.config.probe_interval);
+                    }
+                    _ => return Err(TransportError::Protocol("expected an answer to a probe".into())),
+                },
+                () = self.peer.to_say.notified() => {}
+                () = clock.sleep_until(wake_at) => {
+                    if answer_by.is_some() {
+                        return Err(TransportError::TimedOut(self.config.idle_timeout));
+                    }
+                    say(&mut control, &Control::Probe { sent_micros: micros(clock.wall()) }).await?;
+                    answer_by = Some(clock.now() + self.config.idle_timeout);
+                }
+            }
+        }
+    }
+
+    /// Takes in what the peer says of its clock, of what it holds, and of itself.
+    async fn probed(&self, reply: Control) {
+        let Control::ProbeReply {
+            sent_micros,
+            received_micros,
+            answered_micros,
+            frontier,
+            announcement,
+        } = reply
+        else {
+            return;
+        };
+        let returned_micros = micros(self.seams.clock.wall());
+        let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
+        self.peer.measured(probe.offset(), probe.round_trip());
+        self.peer.reported(frontier.as_ref());
+        if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
+            self.heard_announcement(&from, said).await;
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    Announcement, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming, Lineage, Observer,
-    PeerId, PeerReply, Refusal, Reply, counts, owed_to,
+    Announcement, Busy, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming, Lineage,
+    Observer, Origin, PeerId, PeerReply, Refusal, Reply, counts, owed_to,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -17,6 +18,7 @@ use crate::identity::Member;
 use crate::link::ledger::Sent;
 use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
+use crate::wire::message::Control;
 
 /// Answers of peers to one write, on their way to its writer.
 pub(crate) type ReplySender = mpsc::Sender<PeerReply>;
@@ -36,6 +38,14 @@ pub(crate) struct Peer {
     pub(crate) dial_now: Notify,
     /// Perhaps the connection should be made anew: see [`is_stale`](Self::is_stale).
     pub(crate) look_at_connection: Notify,
+    /// There is something to say on the control stream.
+    pub(crate) to_say: Notify,
+    /// What the peer holds, or whether it can be reached, has changed.
+    pub(crate) news: Arc<Notify>,
+    /// The peer has answered whether everything may be sent to it.
+    pub(crate) snapshot_answered: Notify,
+    /// Which life of the peer this is, counted here: acks of a former one are taken back.
+    life: AtomicU64,
 }
 
 struct State {
@@ -63,9 +73,28 @@ struct State {
     prune_at: usize,
     /// Records were left to the log because the queue was full.
     behind: bool,
+    /// What we want of the peer, and whether it has not been told yet.
+    wanted: Frontier,
+    wanted_untold: bool,
+    /// What the peer wants of us, though it is not ours.
+    wanted_there: Frontier,
+    snapshot: SnapshotTalk,
+    repaired_records: u64,
+    repaired_bytes: u64,
     offset: Option<ClockOffset>,
     round_trip: Option<Duration>,
     last_error: Option<String>,
+}
+
+/// How far we are with asking the peer whether everything may be sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SnapshotTalk {
+    Quiet,
+    ToAsk,
+    Asked,
+    Granted,
+    Refused,
+    Done,
 }
 
 /// A live record on its way to the stream.
@@ -105,6 +134,7 @@ impl Peer {
         member: Member,
         config: &TransportConfig,
         observer: Arc<dyn Observer>,
+        news: Arc<Notify>,
     ) -> Self {
         let deferred = Deferred::new(config.retry_min, config.retry_max, config.retries_max);
         let state = State {
@@ -123,6 +153,12 @@ impl Peer {
             waiting_bytes: 0,
             prune_at: PRUNE_AT_MIN,
             behind: false,
+            wanted: Frontier::new(),
+            wanted_untold: false,
+            wanted_there: Frontier::new(),
+            snapshot: SnapshotTalk::Quiet,
+            repaired_records: 0,
+            repaired_bytes: 0,
             offset: None,
             round_trip: None,
             last_error: None,
@@ -137,6 +173,10 @@ impl Peer {
             catch_up_ready: Notify::new(),
             dial_now: Notify::new(),
             look_at_connection: Notify::new(),
+            to_say: Notify::new(),
+            news,
+            snapshot_answered: Notify::new(),
+            life: AtomicU64::new(0),
         }
     }
 
@@ -241,7 +281,14 @@ impl Peer {
         }
         state.connected = Some(now);
         state.stale = false;
-        state.lineage = Some(lineage);
+        let former = state.lineage.replace(lineage);
+        if former.map(|former| former.origin)
+            != state.lineage.as_ref().map(|now| now.origin.clone())
+        {
+            self.life.fetch_add(1, Ordering::Relaxed);
+        }
+        state.snapshot = SnapshotTalk::Quiet;
+        (state.wanted, state.wanted_untold) = (Frontier::new(), false);
         state.known = Some(frontier);
         state.last_error = None;
         for dot in undecided {
@@ -253,6 +300,12 @@ impl Peer {
         }
         self.observer.link(self.name(), true);
         self.catch_up_ready.notify_one();
+        self.news.notify_one();
+    }
+
+    /// Which life of the peer this is: a number that changes when it comes back as another incarnation.
+    pub(crate) fn life(&self) -> u64 {
+        self.life.load(Ordering::Relaxed)
     }
 
     /// Whether this life of the peer has told us earlier that it durably holds something which it does not claim now. A
@@ -276,9 +329,12 @@ impl Peer {
         self.dial_now.notify_one();
     }
 
-    /// The connection, if there is one, should be made anew.
+    /// The connection, if there is one, should be made anew, and what the peer said on it counts no more.
     pub(crate) fn hang_up(&self) {
-        self.state.lock().stale = true;
+        let mut state = self.state.lock();
+        state.stale = true;
+        state.known = None;
+        drop(state);
         self.look_at_connection.notify_one();
     }
 
@@ -294,6 +350,9 @@ impl Peer {
         state.queue.clear();
         state.queued_bytes = 0;
         state.under_way = Frontier::new();
+        state.snapshot = SnapshotTalk::Quiet;
+        self.snapshot_answered.notify_one();
+        self.news.notify_one();
         (state.offset, state.round_trip) = (None, None);
         if error.is_some() {
             state.last_error = error;
@@ -310,7 +369,10 @@ impl Peer {
         let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
         let mut state = self.state.lock();
         if let Some(record) = &sent.item.record {
-            state.tell(&record.dot, self.name(), reply, now);
+            // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
+            let counted = Reply::Busy { reason: Busy::Recovering };
+            let told = if taken && !state.counts { &counted } else { reply };
+            state.tell(&record.dot, self.name(), told, now);
         }
         if taken && !synced {
             // Durable enough for the writer; the peer's frontier will tell when it is for the log.
@@ -356,6 +418,7 @@ impl Peer {
         let known = state.known.get_or_insert_default();
         if let Some(frontier) = frontier {
             known.merge(frontier);
+            self.news.notify_one();
         }
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !state.under_way.is_empty() {
@@ -392,7 +455,7 @@ impl Peer {
 
     /// What the peer lacks, should get from us, and is not already on its way or put off. A peer that has put off as much
     /// as may be is only asked again for what is due.
-    pub(crate) fn owed(&self, us: &PeerId, held: &Frontier, now: Instant) -> Frontier {
+    pub(crate) fn owed(&self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
         let mut state = self.state.lock();
         let state = &mut *state;
         let Some(known) = &state.known else { return Frontier::new() };
@@ -409,7 +472,7 @@ impl Peer {
             }
         }
         state.behind = false;
-        let mut owed = owed_to(self.name(), us, held, known).minus(&state.under_way);
+        let mut owed = owed_to(us, held, known, &state.wanted_there).minus(&state.under_way);
         if !state.deferred.is_empty() {
             owed = owed.minus(&state.deferred.dots());
             for covers in state.deferred_covers.values() {
@@ -426,6 +489,87 @@ impl Peer {
             state.under_way.insert(&record.dot);
         }
         state.under_way.merge(&item.covers.iter().cloned().collect());
+    }
+
+    /// Records were sent because the peer lacked them.
+    pub(crate) fn repaired(&self, records: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.repaired_records += records as u64;
+        state.repaired_bytes += bytes as u64;
+        drop(state);
+        self.observer.repaired(self.name(), records, bytes);
+    }
+
+    // What the exchange needs.
+
+    /// What the peer holds, if it can be asked for it.
+    pub(crate) fn within_reach(&self) -> Option<Frontier> {
+        let state = self.state.lock();
+        state.connected.and_then(|_| state.known.clone())
+    }
+
+    /// Wants this of the peer, and nothing else any more.
+    pub(crate) fn want(&self, dots: Frontier) {
+        let mut state = self.state.lock();
+        if state.wanted != dots {
+            state.wanted = dots;
+            state.wanted_untold = true;
+            self.to_say.notify_one();
+        }
+    }
+
+    /// The peer wants this of us.
+    pub(crate) fn is_wanted_there(&self, dots: Frontier) {
+        self.state.lock().wanted_there = dots;
+        self.catch_up_ready.notify_one();
+    }
+
+    /// What is to be said on the control stream now.
+    pub(crate) fn next_word(&self) -> Option<Control> {
+        let mut state = self.state.lock();
+        match state.snapshot {
+            SnapshotTalk::ToAsk => {
+                state.snapshot = SnapshotTalk::Asked;
+                return Some(Control::MaySnapshot);
+            }
+            SnapshotTalk::Done => {
+                state.snapshot = SnapshotTalk::Quiet;
+                return Some(Control::SnapshotDone);
+            }
+            _ => {}
+        }
+        std::mem::take(&mut state.wanted_untold)
+            .then(|| Control::Want { dots: state.wanted.clone() })
+    }
+
+    /// Asks whether everything may be sent, and waits for the answer. `false` also if the connection ends.
+    pub(crate) async fn may_snapshot(&self) -> bool {
+        self.state.lock().snapshot = SnapshotTalk::ToAsk;
+        self.to_say.notify_one();
+        loop {
+            let talk = self.state.lock().snapshot;
+            match talk {
+                SnapshotTalk::ToAsk | SnapshotTalk::Asked => {
+                    self.snapshot_answered.notified().await
+                }
+                answered => return answered == SnapshotTalk::Granted,
+            }
+        }
+    }
+
+    /// The peer's answer to that.
+    pub(crate) fn snapshot_is(&self, granted: bool) {
+        let mut state = self.state.lock();
+        if state.snapshot == SnapshotTalk::Asked {
+            state.snapshot = if granted { SnapshotTalk::Granted } else { SnapshotTalk::Refused };
+        }
+        self.snapshot_answered.notify_one();
+    }
+
+    /// Everything is sent, or the attempt is given up.
+    pub(crate) fn snapshot_done(&self) {
+        self.state.lock().snapshot = SnapshotTalk::Done;
+        self.to_say.notify_one();
     }
 
     /// When to look for work again although nobody rings.
@@ -455,6 +599,9 @@ impl Peer {
             frontier: state.known.clone(),
             announcement: state.announcement.clone(),
             counts: state.counts,
+            wanted: state.wanted.len(),
+            repaired_records: state.repaired_records,
+            repaired_bytes: state.repaired_bytes,
             queued_bytes: state.queued_bytes,
             deferred: state.deferred.len(),
             last_error: state.last_error.clone(),

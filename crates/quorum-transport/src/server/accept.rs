@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use quinn::Incoming;
 use quorum_core::{HandshakeRefusal, LogSource, PeerId, ReplicaStore};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +17,8 @@ use crate::identity::Roster;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
 use crate::server::session;
+use crate::server::snapshot::SnapshotSeat;
+use crate::verdicts::Verdicts;
 
 /// What all inbound connections share.
 pub(crate) struct Server<S> {
@@ -31,8 +32,9 @@ pub(crate) struct Server<S> {
     pub(crate) tasks: TaskTracker,
     /// The connection of each member that is being served. A newer one takes its place only after it has ended.
     pub(crate) serving: Serving,
-    /// Set when a peer says that this node's disk was rolled back.
-    pub(crate) rolled_back: Arc<watch::Sender<bool>>,
+    pub(crate) verdicts: Arc<Verdicts>,
+    /// For the one peer that may send everything.
+    pub(crate) snapshot: Arc<SnapshotSeat>,
     pub(crate) handshakes: AtomicUsize,
     /// When each reason was last warned about.
     pub(crate) warned: Mutex<HashMap<HandshakeRefusal, Instant>>,

@@ -3,3 +3,4 @@
 pub(crate) mod accept;
 pub(crate) mod lane;
 pub(crate) mod session;
+pub(crate) mod snapshot;

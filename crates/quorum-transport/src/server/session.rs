@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use quorum_core::{HandshakeRefusal, Lineage, LogSource, PeerId, ReplicaStore, rolled_back};
+use quorum_core::{
+    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, ReplicaStore, rolled_back,
+};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +24,10 @@ use crate::server::accept::Server;
 use crate::server::lane;
 use crate::wire::message::{Control, Hello};
 
-/// Probes that a member may send in a second.
-const PROBES_PER_SECOND_MAX: u32 = 1_000;
+/// Messages that a member may send on its control stream in a second.
+const WORDS_PER_SECOND_MAX: u32 = 1_000;
+/// Intervals that a want may consist of.
+const WANTED_INTERVALS_MAX: usize = 65_536;
 
 /// A member's connection, so that a newer one can end it.
 pub(crate) struct Served {
@@ -34,6 +38,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// The lineage that its Hello named.
+    pub(crate) const fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
     /// Says goodbye; the dialling side comes back by itself.
     pub(crate) fn hang_up(&self, why: &str) {
         self.connection.close(close::GOODBYE, why.as_bytes());
@@ -51,6 +60,10 @@ impl<S> Drop for Seat<S> {
     fn drop(&mut self) {
         // Out of the list first: whoever waits for the end looks there again.
         self.server.serving.lock().remove(&self.name);
+        self.server.snapshot.leave(&self.name);
+        if let Some(peer) = self.server.peers.get(&self.name) {
+            peer.is_wanted_there(Frontier::new());
+        }
         self.gone.cancel();
     }
 }
@@ -162,6 +175,12 @@ fn check<S: ReplicaStore>(
     if hello.members != server.roster.digest() {
         return refuse(HandshakeRefusal::MembersDiffer, format!("{name} has another member list"));
     }
+    if server.store.announcement(name).forgotten.contains(&hello.lineage.origin) {
+        return refuse(
+            HandshakeRefusal::Forgotten,
+            format!("this life of {name} was declared gone"),
+        );
+    }
     let older = server.serving.lock().get(name).is_some_and(|served| {
         served.lineage.origin == hello.lineage.origin && served.lineage.epoch > hello.lineage.epoch
     });
@@ -228,8 +247,8 @@ async fn attend<S: ReplicaStore + LogSource>(server: &Arc<Server<S>>, from: &str
         Some(error) => {
             if connection.close_reason().is_none() {
                 server.handshake_failed(&format!("{name} at {from}"), &error);
-            } else if error.is_refusal(HandshakeRefusal::RolledBack) {
-                server.rolled_back.send_replace(true);
+            } else {
+                server.verdicts.hear(&error);
             }
             let (code, detail) = close::farewell(&error);
             connection.close(code, detail.as_bytes());
@@ -305,53 +324,95 @@ impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
     }
 }
 
-/// Answers probes until something breaks.
+/// Answers what is said on the control stream until something breaks.
 async fn answer<S: ReplicaStore>(
     server: &Server<S>,
     name: &PeerId,
     control: SendStream,
     requests: FrameReader,
 ) -> TransportError {
-    match answer_probes(server, name, control, requests).await {
+    let mut conversation = Conversation {
+        server,
+        name,
+        control,
+        requests,
+        told: None,
+        announced: None,
+        second_began: server.seams.clock.now(),
+        words: 0,
+    };
+    match conversation.run().await {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-async fn answer_probes<S: ReplicaStore>(
-    server: &Server<S>,
-    name: &PeerId,
-    mut control: SendStream,
-    mut requests: FrameReader,
-) -> Result<Infallible, TransportError> {
-    const SECOND: Duration = Duration::from_secs(1);
-    let clock = &server.seams.clock;
-    let (mut told, mut announced) = (None, None);
-    let (mut second_began, mut probes) = (clock.now(), 0);
-    loop {
-        let Control::Probe { sent_micros } = hear(&mut requests).await? else {
-            return Err(TransportError::Protocol("expected a probe".into()));
-        };
-        let received_micros = micros(clock.wall());
-        if clock.now().saturating_duration_since(second_began) > SECOND {
-            (second_began, probes) = (clock.now(), 0);
+/// The control stream of one inbound connection.
+struct Conversation<'a, S> {
+    server: &'a Server<S>,
+    name: &'a PeerId,
+    control: SendStream,
+    requests: FrameReader,
+    /// The frontier and the announcement that were told last.
+    told: Option<Frontier>,
+    announced: Option<Announcement>,
+    second_began: Instant,
+    words: u32,
+}
+
+impl<S: ReplicaStore> Conversation<'_, S> {
+    async fn run(&mut self) -> Result<Infallible, TransportError> {
+        loop {
+            let word = hear(&mut self.requests).await?;
+            let received_micros = micros(self.server.seams.clock.wall());
+            self.check_rate()?;
+            match word {
+                Control::Probe { sent_micros } => self.probed(sent_micros, received_micros).await?,
+                Control::Want { dots } => self.wanted(dots)?,
+                Control::MaySnapshot => {
+                    let granted = self.server.snapshot.take(self.name);
+                    say(&mut self.control, &Control::Snapshot { granted }).await?;
+                }
+                Control::SnapshotDone => self.server.snapshot.leave(self.name),
+                _ => return Err(TransportError::Protocol("expected a probe or a want".into())),
+            }
         }
-        probes += 1;
-        if probes > PROBES_PER_SECOND_MAX {
-            let limit = PROBES_PER_SECOND_MAX;
+    }
+
+    fn check_rate(&mut self) -> Result<(), TransportError> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let now = self.server.seams.clock.now();
+        if now.saturating_duration_since(self.second_began) > SECOND {
+            (self.second_began, self.words) = (now, 0);
+        }
+        self.words += 1;
+        if self.words > WORDS_PER_SECOND_MAX {
+            let limit = WORDS_PER_SECOND_MAX;
             return Err(TransportError::Protocol(format!("more than {limit} probes in a second")));
         }
-        let frontier = server.store.frontier();
-        let frontier = (told.as_ref() != Some(&frontier)).then_some(frontier);
-        if frontier.is_some() {
-            told.clone_from(&frontier);
+        Ok(())
+    }
+
+    fn wanted(&self, dots: Frontier) -> Result<(), TransportError> {
+        let intervals: usize = dots.iter().map(|(_, set)| set.interval_count()).sum();
+        if intervals > WANTED_INTERVALS_MAX {
+            return Err(TransportError::Protocol(format!("a want of {intervals} intervals")));
         }
-        let announcement = server.store.announcement(name);
-        let announcement = (announced.as_ref() != Some(&announcement)).then_some(announcement);
-        if announcement.is_some() {
-            announced.clone_from(&announcement);
+        if let Some(peer) = self.server.peers.get(self.name) {
+            peer.is_wanted_there(dots);
         }
-        let answered_micros = micros(clock.wall());
+        Ok(())
+    }
+
+    async fn probed(
+        &mut self,
+        sent_micros: u64,
+        received_micros: u64,
+    ) -> Result<(), TransportError> {
+        let store = &self.server.store;
+        let frontier = news(&mut self.told, store.frontier());
+        let announcement = news(&mut self.announced, store.announcement(self.name));
+        let answered_micros = micros(self.server.seams.clock.wall());
         let reply = Control::ProbeReply {
             sent_micros,
             received_micros,
@@ -359,6 +420,15 @@ async fn answer_probes<S: ReplicaStore>(
             frontier,
             announcement,
         };
-        say(&mut control, &reply).await?;
+        say(&mut self.control, &reply).await
     }
+}
+
+/// What is to be told: only what differs from what was told last.
+fn news<T: Clone + PartialEq>(told: &mut Option<T>, now: T) -> Option<T> {
+    if told.as_ref() == Some(&now) {
+        return None;
+    }
+    *told = Some(now.clone());
+    Some(now)
 }

@@ -141,6 +141,9 @@ fn every_message_has_the_bytes_of_its_version() {
         check(file, &reply);
     }
     check("want", &Control::Want { dots: frontier() });
+    check("may_snapshot", &Control::MaySnapshot);
+    check("snapshot", &Control::Snapshot { granted: true });
+    check("snapshot_done", &Control::SnapshotDone);
     check("ask", &Ask { number: 300, budget_micros: 1_000_000, question: questions().remove(0) });
     for (number, answer) in (1..).zip(answers()) {
         check(&format!("answer_{number}"), &Answered { number, answer });

@@ -56,6 +56,12 @@ pub(crate) enum Control {
     /// Send me these, though they are not your own: the dialling side lacks them and waits for nobody else to bring
     /// them. Takes the place of what was wanted before.
     Want { dots: Frontier },
+    /// The log no longer reaches back to what you lack. May I send everything?
+    MaySnapshot,
+    /// Yes, unless somebody else is at it.
+    Snapshot { granted: bool },
+    /// Everything is sent, or the attempt is given up.
+    SnapshotDone,
 }
 
 /// What a stream is for.

@@ -1,0 +1,132 @@
+//! Anti-entropy by frontiers: what a member that lacks records asks of whom.
+//!
+//! The one who lacks decides, because only it knows what it already asked for elsewhere. Every dot that some member
+//! within reach holds is wanted of exactly one of them, except what its own coordinator is sending anyway.
+
+use std::collections::BTreeMap;
+
+use crate::frontier::{Frontier, SeqSet};
+use crate::id::PeerId;
+use crate::version::{Lineage, Origin};
+
+/// What somebody who knows the frontiers of all members within reach sees.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
+pub struct Reach<'a> {
+    /// What we hold.
+    pub ours: &'a Frontier,
+    /// The lineage in which we number our writes now: others may hold more of it than we do, while our own sync is under
+    /// way.
+    pub current: &'a Lineage,
+    /// What every member that can answer us holds, as far as it told us.
+    pub holders: &'a BTreeMap<PeerId, Frontier>,
+    /// The members that are sending us their own writes of this life.
+    pub pushing: &'a [Origin],
+}
+
+/// What to ask of whom, so that we end up with all that the holders have.
+///
+/// The same sight gives the same plan. Lineages are spread over those who hold them, each dot is wanted of one holder.
+#[must_use]
+pub fn wants(reach: Reach<'_>) -> BTreeMap<PeerId, Frontier> {
+    let mut wants: BTreeMap<PeerId, Frontier> = BTreeMap::new();
+    for (lineage, lacking) in lacking(&reach) {
+        let mut left = lacking;
+        for holder in in_turn(reach.holders, &lineage) {
+            let held = reach.holders[holder].of(&lineage).cloned().unwrap_or_default();
+            let theirs = left.common(&held);
+            if !theirs.is_empty() {
+                left = left.minus(&theirs);
+                let wanted = wants.entry(holder.clone()).or_default();
+                theirs
+                    .intervals()
+                    .for_each(|(first, last)| wanted.insert_range(&lineage, first, last));
+            }
+        }
+    }
+    wants
+}
+
+/// What we lack, others have, and nobody sends unasked.
+fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
+    let mut all = Frontier::new();
+    reach.holders.values().for_each(|held| all.merge(held));
+    let is_coming =
+        |lineage: &Lineage| lineage == reach.current || reach.pushing.contains(&lineage.origin);
+    let lacking = all.minus(reach.ours);
+    lacking
+        .iter()
+        .filter(|(lineage, set)| !set.is_empty() && !is_coming(lineage))
+        .map(|(lineage, set)| (lineage.clone(), set.clone()))
+        .collect()
+}
+
+/// The holders, beginning with another one for every lineage, so that none of them bears everything.
+fn in_turn<'a>(
+    holders: &'a BTreeMap<PeerId, Frontier>,
+    lineage: &Lineage,
+) -> impl Iterator<Item = &'a PeerId> {
+    let name = lineage.epoch.as_u64() ^ u64::from_le_bytes(*lineage.origin.incarnation.as_bytes());
+    // Multiplied so that names which differ in a few bits begin at different holders (Knuth, volume 3, section 6.4).
+    let mixed = name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let begin = usize::try_from(mixed % holders.len().max(1) as u64).unwrap_or(0);
+    holders.keys().cycle().skip(begin).take(holders.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::tests::{lineage, peer};
+
+    fn holding(sets: &[(Lineage, Vec<(u64, u64)>)]) -> Frontier {
+        sets.iter().map(|(of, set)| (of.clone(), SeqSet::from(set.clone()))).collect()
+    }
+
+    fn plan(
+        ours: &Frontier,
+        holders: &[(&str, Frontier)],
+        pushing: &[Origin],
+    ) -> Vec<(PeerId, Frontier)> {
+        let holders = holders.iter().map(|(name, held)| (peer(name), held.clone())).collect();
+        let current = &lineage("us", 2);
+        wants(Reach { ours, current, holders: &holders, pushing }).into_iter().collect()
+    }
+
+    #[test]
+    fn what_several_hold_is_wanted_of_one_and_what_one_holds_of_that_one() {
+        let (dead, ours) = (lineage("dead", 1), holding(&[(lineage("dead", 1), vec![(1, 2)])]));
+        let holders = [
+            ("b", holding(&[(dead.clone(), vec![(1, 6)])])),
+            ("c", holding(&[(dead.clone(), vec![(1, 4), (9, 9)])])),
+        ];
+        let wanted = plan(&ours, &holders, &[]);
+        let total: u64 = wanted.iter().map(|(_, dots)| dots.len()).sum();
+        let mut union = Frontier::new();
+        wanted.iter().for_each(|(_, dots)| union.merge(dots));
+        assert_eq!(union, holding(&[(dead, vec![(3, 6), (9, 9)])]));
+        assert_eq!(total, union.len(), "no dot twice");
+    }
+
+    #[test]
+    fn what_its_coordinator_sends_and_our_own_unsynced_writes_are_not_wanted() {
+        let held = holding(&[
+            (lineage("alive", 1), vec![(1, 9)]),
+            (lineage("us", 1), vec![(1, 3)]),
+            (lineage("us", 2), vec![(1, 5)]),
+        ]);
+        let pushing = [lineage("alive", 1).origin];
+        let wanted = plan(&Frontier::new(), &[("b", held)], &pushing);
+        // Our earlier start lost the end of its log; what others have of it we take back.
+        let expected = holding(&[(lineage("us", 1), vec![(1, 3)])]);
+        assert_eq!(wanted, [(peer("b"), expected)]);
+    }
+
+    #[test]
+    fn lineages_are_spread_over_those_who_hold_them() {
+        let held: Frontier =
+            (1..=20).map(|start| (lineage("dead", start), SeqSet::up_to(5))).collect();
+        let holders = [("b", held.clone()), ("c", held)];
+        let wanted = plan(&Frontier::new(), &holders, &[]);
+        assert_eq!(wanted.len(), 2, "both are asked");
+    }
+}
