@@ -6,6 +6,7 @@
 )]
 
 mod catch_up;
+mod exchange;
 mod hostile;
 mod identity;
 mod life;

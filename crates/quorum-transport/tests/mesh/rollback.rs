@@ -18,7 +18,7 @@ async fn rolled_back(dials: usize) {
     first.stop().await;
     second.endpoint.shutdown(crate::support::GRACE).await;
 
-    let nowhere = Relay::start(mesh.address(0), 1).await.expect("a relay");
+    let nowhere = Relay::start(mesh.address(dials), 1).await.expect("a relay");
     nowhere.set(quorum_transport::testing::Faults::CUT);
     mesh.route(1 - dials, dials, nowhere.address());
     let first = Node::over(&mesh, 0, 2, Levers::new(mesh.name(0)));
@@ -40,6 +40,8 @@ async fn rolled_back(dials: usize) {
     if dials == 0 {
         first.commit("again", "v", 2).await.expect("committed");
     } else {
+        // What it lacks it must ask for, and for that dial itself.
+        nowhere.set(quorum_transport::testing::Faults::NONE);
         eventually("it has its record back", || first.store.has("k")).await;
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use quorum_core::testing::{KeyValue, MemoryStore};
 use quorum_core::{
-    Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation, Incoming, Lineage, LocalStore,
-    LogSource, Observer, PeerId, QuorumPolicy, QuorumWriter, Receipt, Record, Replay, ReplicaStore,
-    Reply, SeqSet, SnapshotCursor, Staged, Version, WriteError,
+    Announcement, Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation, Incoming,
+    Lineage, LocalStore, LogSource, Observer, PeerId, QuorumPolicy, QuorumWriter, Receipt, Record,
+    Replay, ReplicaStore, Reply, SeqSet, SnapshotCursor, Staged, Version, WriteError,
 };
 use quorum_transport::testing::{Loopback, eventually};
 use quorum_transport::{Endpoint, PeerStatus, QuicPeers, TokioClock};
@@ -37,6 +37,10 @@ pub(crate) struct Levers {
     pub(crate) offered: AtomicUsize,
     /// Fails the next batch by a panic.
     pub(crate) panics: AtomicBool,
+    /// What the store has to say to others.
+    pub(crate) announcement: Mutex<Announcement>,
+    /// What was said to it last, by member.
+    pub(crate) announced: Mutex<HashMap<PeerId, Announcement>>,
 }
 
 impl Levers {
@@ -55,6 +59,8 @@ impl Levers {
             snapshot_pages: AtomicUsize::new(0),
             offered: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            announcement: Mutex::default(),
+            announced: Mutex::default(),
         })
     }
 
@@ -124,6 +130,14 @@ impl ReplicaStore for Levers {
 
     fn lineage(&self) -> Lineage {
         self.inner().lineage()
+    }
+
+    fn announcement(&self, _to: &PeerId) -> Announcement {
+        self.announcement.lock().clone()
+    }
+
+    async fn announced(&self, from: &Lineage, said: &Announcement) {
+        self.announced.lock().insert(from.origin.node.clone(), said.clone());
     }
 }
 
