@@ -136,6 +136,7 @@ impl Node {
             writer,
             admission,
             clock_guard,
+            clock: Arc::clone(&clock),
             random: world.random(),
             observer,
             durability: config.store.durability,
@@ -333,6 +334,7 @@ fn transport_config(config: &Config) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport.live_queue_bytes_max = config.peer.live_queue_bytes.as_usize();
     transport.catch_up_bytes_per_second = config.peer.catch_up_bytes_per_second.bytes();
+    transport.exchange_interval = config.repair.interval;
     transport.redial_max = config.peer.redial_max;
     transport.idle_timeout = config.peer.idle_timeout;
     transport.keep_alive = config.peer.idle_timeout / 4;

@@ -266,10 +266,10 @@ impl Service {
         let mut guard = self.parts.writes.clock_guard.lock();
         let before = guard.fault();
         for peer in &peers {
-            match peer.clock_offset {
-                Some(offset) => {
+            match peer.clock_offset.zip(peer.clock_measured_at) {
+                Some((offset, at)) => {
                     self.warn_of_skew(&peer.peer, offset);
-                    guard.record_offset(peer.peer.clone(), offset);
+                    guard.record_offset(peer.peer.clone(), offset, at);
                 }
                 None => guard.forget(&peer.peer),
             }

@@ -1,8 +1,8 @@
 //! Carries a sampled write's trace from its coordinator into this node's apply.
 
 use quorum_core::{
-    Announcement, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore, SeqSet,
-    SnapshotCursor,
+    Announcement, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore,
+    SeqSet, SnapshotCursor,
 };
 use quorum_metrics::adopt_remote_parent;
 use tracing::{Instrument, Span};

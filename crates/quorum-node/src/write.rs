@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
     Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Durability, NotApplied,
-    Observer, QuorumError, QuorumWriter, Random, Receipt, Record, WriteError, WriteId,
+    Observer, QuorumError, QuorumWriter, Random, Receipt, Record, WriteError, WriteId, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -95,6 +95,7 @@ pub(crate) struct Writes {
     pub(crate) writer: Writer,
     pub(crate) admission: Admission,
     pub(crate) clock_guard: Arc<Mutex<ClockGuard>>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) durability: Durability,
@@ -153,10 +154,18 @@ impl Writes {
         {
             return Ok(self.writer.resume(record, overwritten, options).await?);
         }
-        if let Some(fault) = self.clock_guard.lock().fault() {
+        if let Some(fault) = self.clock_fault() {
             return Err(self.turned_away(WriteFailed::Clock(fault)));
         }
         Ok(self.writer.commit(op, options).await?)
+    }
+
+    /// Why this clock must not stamp a write. Read anew for every write: one stamped by a clock that has just jumped
+    /// ahead would win over everything for as long as it jumped.
+    fn clock_fault(&self) -> Option<ClockFault> {
+        let mut guard = self.clock_guard.lock();
+        guard.record_reading(self.clock.now(), wall_millis(&*self.clock));
+        guard.fault()
     }
 
     /// The record that an earlier write with the same id left here, and whether another write has overwritten it since.

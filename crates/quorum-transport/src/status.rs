@@ -20,6 +20,8 @@ pub struct PeerStatus {
     pub round_trip: Option<Duration>,
     /// How far its clock is off, while the link is up.
     pub clock_offset: Option<ClockOffset>,
+    /// When that was measured.
+    pub clock_measured_at: Option<Instant>,
     /// What it durably holds, as far as we were told; `None` before its first word since this endpoint started.
     pub frontier: Option<Frontier>,
     /// What it said of itself last; `None` before its first word since this endpoint started.

@@ -36,15 +36,33 @@ pub enum ClockFault {
 pub struct ClockGuard {
     skew_max: Duration,
     anchor: Option<(Instant, u64)>,
-    drift: Duration,
-    offsets: BTreeMap<PeerId, ClockOffset>,
+    /// How far the wall clock is ahead of what the anchor lets expect; negative if behind.
+    drift_micros: i64,
+    estimates: BTreeMap<PeerId, Estimate>,
+}
+
+/// A peer's offset, with what is needed to know it after this clock has jumped.
+#[derive(Debug, Clone, Copy)]
+struct Estimate {
+    offset: ClockOffset,
+    measured_at: Instant,
+    /// The drift of this clock when the offset was measured.
+    drift_micros: i64,
+}
+
+impl Estimate {
+    /// The offset now: a clock that has jumped ahead since has moved away from its peers as far.
+    fn offset_at(&self, drift_micros: i64) -> ClockOffset {
+        let jumped = drift_micros.saturating_sub(self.drift_micros);
+        ClockOffset::from_micros(self.offset.as_micros().saturating_sub(jumped))
+    }
 }
 
 impl ClockGuard {
     /// A guard that tolerates offsets up to `skew_max`.
     #[must_use]
     pub const fn new(skew_max: Duration) -> Self {
-        Self { skew_max, anchor: None, drift: Duration::ZERO, offsets: BTreeMap::new() }
+        Self { skew_max, anchor: None, drift_micros: 0, estimates: BTreeMap::new() }
     }
 
     /// The tolerated offset.
@@ -56,45 +74,63 @@ impl ClockGuard {
     /// A reading of both clocks. The first one is the anchor that later ones are compared with.
     pub fn record_reading(&mut self, now: Instant, wall_millis: u64) {
         let (anchor, anchor_millis) = *self.anchor.get_or_insert((now, wall_millis));
-        let elapsed = now.saturating_duration_since(anchor).as_millis();
-        let expected = i128::from(anchor_millis) + i128::try_from(elapsed).unwrap_or(i128::MAX / 2);
-        let apart = (i128::from(wall_millis) - expected).unsigned_abs();
-        self.drift = Duration::from_millis(u64::try_from(apart).unwrap_or(u64::MAX));
-        if self.drift > self.skew_max && self.peers_agree() {
+        let elapsed = now.saturating_duration_since(anchor).as_micros();
+        let expected =
+            i128::from(anchor_millis) * 1_000 + i128::try_from(elapsed).unwrap_or(i128::MAX / 2);
+        let ahead = i128::from(wall_millis) * 1_000 - expected;
+        self.drift_micros =
+            i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
+        if self.drift() > self.skew_max && self.peers_agree() {
             // Enough peers share this clock's new opinion: the anchor was taken from a clock that has since been
             // corrected, or the host slept.
             self.anchor = Some((now, wall_millis));
-            self.drift = Duration::ZERO;
+            let moved = std::mem::take(&mut self.drift_micros);
+            for estimate in self.estimates.values_mut() {
+                estimate.drift_micros = estimate.drift_micros.saturating_sub(moved);
+            }
         }
     }
 
-    /// A fresh estimate of a connected peer's offset.
-    pub fn record_offset(&mut self, peer: PeerId, offset: ClockOffset) {
-        self.offsets.insert(peer, offset);
+    /// The last estimate of a connected peer's offset, and when it was measured.
+    ///
+    /// An estimate from before a jump of this clock is carried over the jump: peers confirm a jump only by what is
+    /// measured after it. To be told before the reading of the same moment.
+    pub fn record_offset(&mut self, peer: PeerId, offset: ClockOffset, measured_at: Instant) {
+        let is_known =
+            self.estimates.get(&peer).is_some_and(|known| known.measured_at >= measured_at);
+        if !is_known {
+            let drift_micros = self.drift_micros;
+            self.estimates.insert(peer, Estimate { offset, measured_at, drift_micros });
+        }
     }
 
     /// The link to `peer` is gone, and its estimate with it.
     pub fn forget(&mut self, peer: &PeerId) {
-        self.offsets.remove(peer);
+        self.estimates.remove(peer);
     }
 
     /// Why the clock must not stamp new writes, if so.
     #[must_use]
     pub fn fault(&self) -> Option<ClockFault> {
-        let (connected, disagreeing) = (self.offsets.len(), self.disagreeing());
+        let (connected, disagreeing) = (self.estimates.len(), self.disagreeing());
         if 2 * disagreeing > connected {
             return Some(ClockFault::Outvoted { disagreeing, connected });
         }
-        (self.drift > self.skew_max).then_some(ClockFault::Jumped { by: self.drift })
+        (self.drift() > self.skew_max).then(|| ClockFault::Jumped { by: self.drift() })
+    }
+
+    const fn drift(&self) -> Duration {
+        Duration::from_micros(self.drift_micros.unsigned_abs())
     }
 
     fn disagreeing(&self) -> usize {
-        self.offsets.values().filter(|offset| offset.magnitude() > self.skew_max).count()
+        let apart = |estimate: &&Estimate| estimate.offset_at(self.drift_micros).magnitude();
+        self.estimates.values().filter(|estimate| apart(estimate) > self.skew_max).count()
     }
 
     fn peers_agree(&self) -> bool {
-        let agreeing = self.offsets.len() - self.disagreeing();
-        2 * agreeing > self.offsets.len()
+        let agreeing = self.estimates.len() - self.disagreeing();
+        2 * agreeing > self.estimates.len()
     }
 }
 
@@ -127,22 +163,34 @@ mod tests {
         assert_eq!(guard.fault(), None);
     }
 
+    /// An estimate from before the jump says nothing about it, and must not pass for a confirmation.
     #[test]
-    fn a_jump_that_most_peers_confirm_is_a_correction() {
+    fn a_jump_is_a_correction_once_most_peers_confirm_it() {
         let (start, mut guard) = (crate::testing::epoch(), ClockGuard::new(MAX));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        guard.record_offset(peer("a"), ClockOffset::from_micros(10), start);
         guard.record_reading(start, 1_000_000);
-        guard.record_offset(peer("a"), ClockOffset::from_micros(10));
-        guard.record_reading(start + Duration::from_secs(1), 9_000_000);
+        guard.record_reading(at(1), 9_000_000);
+        assert!(guard.fault().is_some(), "nobody has looked since");
+        guard.record_offset(peer("a"), ClockOffset::from_micros(10), start);
+        guard.record_reading(at(2), 9_001_000);
+        assert!(guard.fault().is_some(), "still the old estimate");
+        guard.record_offset(peer("a"), ClockOffset::from_micros(10), at(3));
+        guard.record_reading(at(3), 9_002_000);
         assert_eq!(guard.fault(), None);
+        guard.record_reading(at(4), 9_003_000);
+        assert_eq!(guard.fault(), None, "the new time is the one to compare with");
     }
 
     #[test]
     fn a_majority_of_links_beyond_the_limit_outvotes_the_clock() {
-        let mut guard = ClockGuard::new(MAX);
-        guard.record_offset(peer("a"), ClockOffset::from_micros(600_000_000));
-        guard.record_offset(peer("b"), ClockOffset::from_micros(10));
+        let (start, mut guard) = (crate::testing::epoch(), ClockGuard::new(MAX));
+        let mut offset =
+            |name, micros| guard.record_offset(peer(name), ClockOffset::from_micros(micros), start);
+        offset("a", 600_000_000);
+        offset("b", 10);
         assert_eq!(guard.fault(), None, "one of two is no majority");
-        guard.record_offset(peer("c"), ClockOffset::from_micros(-600_000_000));
+        guard.record_offset(peer("c"), ClockOffset::from_micros(-600_000_000), start);
         assert!(matches!(
             guard.fault(),
             Some(ClockFault::Outvoted { disagreeing: 2, connected: 3 })

@@ -1,7 +1,7 @@
 //! A node that must distrust its own clock stamps no new writes, and is of use all the same.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use quorum_core::{Clock, Sleep};
@@ -13,12 +13,13 @@ use crate::harness::until;
 
 /// The machine's clock, whose wall time is ahead by as much as the test says.
 #[derive(Debug, Default)]
-struct SteppedClock {
-    ahead_seconds: AtomicU64,
+pub(crate) struct SteppedClock {
+    ahead_seconds: AtomicI64,
 }
 
 impl SteppedClock {
-    fn step_to(&self, ahead_seconds: u64) {
+    /// Lets the wall clock be ahead by so much, or behind if negative.
+    pub(crate) fn step_to(&self, ahead_seconds: i64) {
         self.ahead_seconds.store(ahead_seconds, Ordering::Relaxed);
     }
 }
@@ -29,7 +30,9 @@ impl Clock for SteppedClock {
     }
 
     fn wall(&self) -> Duration {
-        TokioClock::new().wall() + Duration::from_secs(self.ahead_seconds.load(Ordering::Relaxed))
+        let (wall, ahead) = (TokioClock::new().wall(), self.ahead_seconds.load(Ordering::Relaxed));
+        let step = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { wall.saturating_sub(step) } else { wall + step }
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {

@@ -5,6 +5,8 @@
 mod bad_config;
 mod catch_up;
 mod clock;
+mod convergence;
+mod coordinator_gone;
 mod graceful_stop;
 mod harness;
 mod idempotency;

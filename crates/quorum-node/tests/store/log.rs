@@ -61,7 +61,10 @@ async fn a_dot_overwritten_by_another_origin_is_replayed_as_that_origins_record(
     apply(&store, vec![incoming(theirs.clone())]).await;
     let items = replay(&store, &own.dot.lineage, vec![(1, 9)]).await;
     let covers = vec![(own.dot.lineage.clone(), vec![(1, 1)].into())];
-    assert_eq!(items, [Incoming { record: Some(Arc::new(theirs)), covers, void: false, trace: None }]);
+    assert_eq!(
+        items,
+        [Incoming { record: Some(Arc::new(theirs)), covers, void: false, trace: None }]
+    );
 }
 
 #[tokio::test]

@@ -303,7 +303,8 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
         };
         let returned_micros = micros(self.seams.clock.wall());
         let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
-        self.peer.measured(probe.offset(), probe.round_trip());
+        let now = self.seams.clock.now();
+        self.peer.measured(probe.offset(), probe.round_trip(), now);
         self.peer.reported(frontier.as_ref());
         if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
             self.heard_announcement(&from, said).await;

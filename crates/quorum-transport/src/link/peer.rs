@@ -81,7 +81,7 @@ struct State {
     snapshot: SnapshotTalk,
     repaired_records: u64,
     repaired_bytes: u64,
-    offset: Option<ClockOffset>,
+    offset: Option<(ClockOffset, Instant)>,
     round_trip: Option<Duration>,
     last_error: Option<String>,
 }
@@ -444,9 +444,9 @@ impl Peer {
     }
 
     /// A fresh estimate of the peer's clock.
-    pub(crate) fn measured(&self, offset: ClockOffset, round_trip: Duration) {
+    pub(crate) fn measured(&self, offset: ClockOffset, round_trip: Duration, at: Instant) {
         let mut state = self.state.lock();
-        (state.offset, state.round_trip) = (Some(offset), Some(round_trip));
+        (state.offset, state.round_trip) = (Some((offset, at)), Some(round_trip));
         drop(state);
         self.observer.clock_skew(self.name(), offset.magnitude(), offset.is_ahead());
     }
@@ -595,7 +595,8 @@ impl Peer {
             connected_since: state.connected,
             lineage: state.lineage.clone(),
             round_trip: state.round_trip,
-            clock_offset: state.offset,
+            clock_offset: state.offset.map(|(offset, _)| offset),
+            clock_measured_at: state.offset.map(|(_, at)| at),
             frontier: state.known.clone(),
             announcement: state.announcement.clone(),
             counts: state.counts,

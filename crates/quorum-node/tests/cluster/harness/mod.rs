@@ -7,6 +7,7 @@ pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod store;
+pub(crate) mod wires;
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! A mesh of real processes, made with `init` and run with `serve`, that ends with the test.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -30,6 +31,8 @@ pub(crate) struct Process {
     /// Configuration, certificates, data and log.
     pub(crate) directory: PathBuf,
     pub(crate) http: SocketAddr,
+    /// Where its peers reach it.
+    pub(crate) peer: SocketAddr,
     settings: Vec<String>,
     child: Option<Child>,
 }
@@ -49,6 +52,7 @@ impl Cluster {
         let node = |index: u16| Process {
             directory: directory.path().join(format!("n{}", index + 1)),
             http: (Ipv4Addr::LOCALHOST, http + index).into(),
+            peer: (Ipv4Addr::LOCALHOST, peers + index).into(),
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
             child: None,
         };
@@ -141,6 +145,13 @@ impl Process {
         output
     }
 
+    /// Adds text to the configuration file, for what is no single key.
+    pub(crate) fn configure(&self, text: &str) {
+        let file = self.config_file();
+        let before = std::fs::read_to_string(&file).expect("a configuration");
+        std::fs::write(&file, format!("{before}\n{text}\n")).expect("a configuration");
+    }
+
     /// Sets a configuration key from the next start on.
     pub(crate) fn set(&mut self, setting: impl Into<String>) {
         self.settings.push(setting.into());
@@ -153,6 +164,10 @@ impl Process {
             command.args(["--set", setting]);
         });
         command
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// `kill -9`.
@@ -195,15 +210,8 @@ impl Process {
     }
 
     /// Everything the node holds: key to value.
-    pub(crate) async fn export(&self) -> std::collections::BTreeMap<String, String> {
-        let export = http::get(self.http, "/v1/export").await.answer();
-        let records = export.text().lines().map(|line| {
-            let record: Value = serde_json::from_str(line).expect("a line of JSON");
-            let text = |field: &str| record[field].as_str().map(str::to_owned);
-            let line = || panic!("a record with text in it, not {line}");
-            (text("key").unwrap_or_else(line), text("value").unwrap_or_else(line))
-        });
-        records.collect()
+    pub(crate) async fn export(&self) -> BTreeMap<String, String> {
+        export(self.http).await
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {
@@ -232,6 +240,18 @@ impl Drop for Process {
             let _reaped = child.wait();
         }
     }
+}
+
+/// Everything that the node behind this address holds: key to value.
+pub(crate) async fn export(from: SocketAddr) -> BTreeMap<String, String> {
+    let export = http::get(from, "/v1/export").await.answer();
+    let records = export.text().lines().map(|line| {
+        let record: Value = serde_json::from_str(line).expect("a line of JSON");
+        let text = |field: &str| record[field].as_str().map(str::to_owned);
+        let line = || panic!("a record with text in it, not {line}");
+        (text("key").unwrap_or_else(line), text("value").unwrap_or_else(line))
+    });
+    records.collect()
 }
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {

@@ -14,6 +14,11 @@ impl Seeded {
         Self(seed)
     }
 
+    /// Another source, whose numbers follow from this one's.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.below(usize::MAX) as u64)
+    }
+
     /// A number in `0..bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
