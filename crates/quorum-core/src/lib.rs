@@ -68,6 +68,7 @@ mod observe;
 mod policy;
 mod ports;
 mod query;
+mod read;
 mod receipt;
 mod record;
 mod replication;
@@ -96,6 +97,7 @@ pub use query::{
     Answer, Inquirer, KnownWrite, Newest, PeerAnswer, QuerySource, Question, RangeEntry,
     Unavailable,
 };
+pub use read::{Held, ReadAnswer, ReadTracker, ReadVerdict};
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
 pub use replication::{

@@ -37,6 +37,8 @@ pub struct TransportConfig {
     pub catch_up_bytes_per_second: u64,
     /// How often what peers hold is compared with what is held here; also done when a peer says something new.
     pub exchange_interval: Duration,
+    /// Questions that may wait for one peer's answers.
+    pub questions_max: usize,
     /// First delay before a record that a busy peer has put off is sent again.
     pub retry_min: Duration,
     /// Longest such delay.
@@ -72,6 +74,7 @@ impl Default for TransportConfig {
             catch_up_chunk_bytes: 256 << 10,
             catch_up_bytes_per_second: 0,
             exchange_interval: Duration::from_secs(1),
+            questions_max: 1024,
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
             retries_max: 1024,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use quorum_core::{LogSource, ReplicaStore};
+use quorum_core::{LogSource, QuerySource, ReplicaStore};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,7 +60,7 @@ impl Endpoint {
     ///
     /// [`TransportError::IdentityName`] if the certificate does not carry the local name,
     /// [`TransportError::Identity`] if TLS cannot use it, [`TransportError::Socket`] if the socket cannot be used.
-    pub fn start<S: ReplicaStore + LogSource>(
+    pub fn start<S: ReplicaStore + LogSource + QuerySource>(
         roster: Roster,
         identity: &NodeIdentity,
         config: TransportConfig,

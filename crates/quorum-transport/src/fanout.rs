@@ -1,12 +1,17 @@
-//! The replicator that a writer uses: every record to every peer, replies as they come.
+//! What a writer and a reader use: every record to every peer, every question to those who are asked; replies and
+//! answers as they come.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_core::Stream;
-use quorum_core::{Busy, Clock, Incoming, Outgoing, PeerReply, Replicator, Reply};
+use quorum_core::{
+    Busy, Clock, Incoming, Inquirer, Outgoing, PeerAnswer, PeerId, PeerReply, Question, Replicator,
+    Reply,
+};
 use tokio::sync::mpsc;
 
 use crate::link::catch_up::append_frame;
@@ -86,5 +91,32 @@ impl Replicator for QuicPeers {
             peer.offer(frame.as_ref().ok(), &item, &record.dot, now, replies.clone());
         }
         Replies { queue, lives, clock: Arc::clone(&self.clock) }
+    }
+}
+
+/// Answers to one question. Dropping it drops the question.
+#[derive(Debug)]
+pub struct Answers {
+    queue: mpsc::Receiver<PeerAnswer>,
+}
+
+impl Stream for Answers {
+    type Item = PeerAnswer;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PeerAnswer>> {
+        self.queue.poll_recv(context)
+    }
+}
+
+impl Inquirer for QuicPeers {
+    type Answers = Answers;
+
+    fn ask(&self, peers: &[PeerId], question: Question, deadline: Instant) -> Answers {
+        let (answers, queue) = mpsc::channel(peers.len().max(1));
+        let now = self.clock.now();
+        for peer in self.peers.iter().filter(|peer| peers.contains(peer.name())) {
+            peer.ask(question.clone(), deadline, now, answers.clone());
+        }
+        Answers { queue }
     }
 }

@@ -86,7 +86,7 @@ pub use clock::TokioClock;
 pub use config::TransportConfig;
 pub use endpoint::Endpoint;
 pub use error::{InvalidRoster, TransportError};
-pub use fanout::{QuicPeers, Replies};
+pub use fanout::{Answers, QuicPeers, Replies};
 pub use identity::{Member, NodeIdentity, Roster};
 pub use seams::{Seams, bind};
 pub use status::PeerStatus;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use quorum_core::{
     Applied, Busy, Clock, Digest, Dot, Durability, Epoch, Frontier, Hlc, HlcClock, Incarnation,
-    Incoming, Lineage, LocalStore, LogSource, Origin, PeerId, Record, Refusal, Replay,
+    Incoming, Lineage, LocalStore, LogSource, Origin, PeerId, QuerySource, Record, Refusal, Replay,
     ReplicaStore, Reply, SeqSet, SnapshotCursor, Staged, Version, WriteId, wall_millis,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -236,6 +236,9 @@ impl ReplicaStore for ContactStore {
         self.lineage.clone()
     }
 }
+
+/// It answers no questions: this program reads its own table only.
+impl QuerySource for ContactStore {}
 
 impl LogSource for ContactStore {
     async fn replay(&self, lineage: &Lineage, wanted: &SeqSet, bytes_max: usize) -> Replay {

@@ -19,6 +19,7 @@ use crate::config::TransportConfig;
 use crate::error::TransportError;
 use crate::frames::FrameReader;
 use crate::identity::Roster;
+use crate::link::ask;
 use crate::link::catch_up::{CatchUp, SnapshotPause};
 use crate::link::lane;
 use crate::link::live;
@@ -82,7 +83,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
                 }
             }
         }
-        self.peer.disconnected(None);
+        self.peer.disconnected(None, clock.now());
     }
 
     /// Repeats nothing: the same error is logged when it is new and, while it lasts, once in a long while.
@@ -98,7 +99,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
                 _ => tracing::info!(%peer, error = text, "no link to peer"),
             }
         }
-        self.peer.disconnected(Some(text));
+        self.peer.disconnected(Some(text), self.seams.clock.now());
     }
 
     /// One connection, from the first packet to its end.
@@ -226,6 +227,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             pace: Pace::new(self.config.catch_up_bytes_per_second),
             snapshots: SnapshotPause::default(),
         };
+        let questions = ask::run(&self.peer.questions, &connection, &ours, clock, frame_bytes_max);
         // A peer that shuts down ends one lane after the other, each when it has answered it.
         let acks = async {
             let (live, late) =
@@ -239,6 +241,7 @@ impl<S: ReplicaStore + LogSource> Dialler<S> {
             outcome = acks => outcome,
             outcome = live::run(live, &self.peer) => outcome,
             outcome = catch_up.run() => outcome,
+            outcome = questions => outcome,
             outcome = self.converse(control, answers) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
             () = self.until_stale(&ours) => Err(TransportError::Lost("one side has started anew".into())),

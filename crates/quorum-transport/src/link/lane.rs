@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quinn::{Connection, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use quorum_core::{Clock, Lineage};
 use tokio::sync::Notify;
 
@@ -41,6 +41,24 @@ pub(crate) async fn open(
     ours: &Lineage,
     frame_bytes_max: usize,
 ) -> Result<(Lane, Acks), TransportError> {
+    let (stream, back) = open_stream(connection, kind, ours).await?;
+    let (ledger, answered) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(Notify::new()));
+    let untaken = Arc::new(AtomicU64::new(0));
+    let acks = Acks {
+        frames: FrameReader::new(back, frame_bytes_max),
+        ledger: Arc::clone(&ledger),
+        answered: Arc::clone(&answered),
+        untaken: Arc::clone(&untaken),
+    };
+    Ok((Lane { stream, ledger, answered, untaken }, acks))
+}
+
+/// Opens a stream and says what it is for.
+pub(crate) async fn open_stream(
+    connection: &Connection,
+    kind: LaneKind,
+    ours: &Lineage,
+) -> Result<(SendStream, RecvStream), TransportError> {
     let (mut stream, back) =
         connection.open_bi().await.map_err(|error| crate::close::explain(&error))?;
     if kind == LaneKind::CatchUp {
@@ -52,15 +70,7 @@ pub(crate) async fn open(
     let opening = codec::encode_frame(&opening)
         .map_err(|error| TransportError::Protocol(error.to_string()))?;
     stream.write_chunk(opening).await.map_err(|error| TransportError::Lost(error.to_string()))?;
-    let (ledger, answered) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(Notify::new()));
-    let untaken = Arc::new(AtomicU64::new(0));
-    let acks = Acks {
-        frames: FrameReader::new(back, frame_bytes_max),
-        ledger: Arc::clone(&ledger),
-        answered: Arc::clone(&answered),
-        untaken: Arc::clone(&untaken),
-    };
-    Ok((Lane { stream, ledger, answered, untaken }, acks))
+    Ok((stream, back))
 }
 
 impl Lane {

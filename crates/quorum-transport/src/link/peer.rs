@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    Announcement, Busy, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming, Lineage,
-    Observer, Origin, PeerId, PeerReply, Refusal, Reply, counts, owed_to,
+    Announcement, Answer, Busy, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming,
+    Lineage, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Refusal, Reply,
+    Unavailable, counts, owed_to,
 };
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::TransportConfig;
 use crate::identity::Member;
+use crate::link::ask::{AnswerSender, Questions};
 use crate::link::ledger::Sent;
 use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
@@ -44,6 +46,8 @@ pub(crate) struct Peer {
     pub(crate) news: Arc<Notify>,
     /// The peer has answered whether everything may be sent to it.
     pub(crate) snapshot_answered: Notify,
+    /// What it is being asked.
+    pub(crate) questions: Questions,
     /// Which life of the peer this is, counted here: acks of a former one are taken back.
     life: AtomicU64,
 }
@@ -136,6 +140,7 @@ impl Peer {
         observer: Arc<dyn Observer>,
         news: Arc<Notify>,
     ) -> Self {
+        let questions = Questions::new(member.name.clone(), config.questions_max);
         let deferred = Deferred::new(config.retry_min, config.retry_max, config.retries_max);
         let state = State {
             connected: None,
@@ -176,6 +181,7 @@ impl Peer {
             to_say: Notify::new(),
             news,
             snapshot_answered: Notify::new(),
+            questions,
             life: AtomicU64::new(0),
         }
     }
@@ -344,7 +350,8 @@ impl Peer {
     }
 
     /// The connection is gone, and all that was under way on it.
-    pub(crate) fn disconnected(&self, error: Option<String>) {
+    pub(crate) fn disconnected(&self, error: Option<String>, now: Instant) {
+        self.questions.close(now);
         let mut state = self.state.lock();
         let was_up = state.connected.take().is_some();
         state.queue.clear();
@@ -498,6 +505,26 @@ impl Peer {
         state.repaired_bytes += bytes as u64;
         drop(state);
         self.observer.repaired(self.name(), records, bytes);
+    }
+
+    /// Asks the peer something. What it says of a single key or write counts only if it holds what it acknowledged.
+    pub(crate) fn ask(
+        &self,
+        question: Question,
+        deadline: Instant,
+        now: Instant,
+        answers: AnswerSender,
+    ) {
+        let must_count = matches!(question, Question::Newest { .. } | Question::Write { .. });
+        let state = self.state.lock();
+        let is_recovering = must_count && state.connected.is_some() && !state.counts;
+        drop(state);
+        if is_recovering {
+            let answer = Answer::Unavailable(Unavailable::Recovering);
+            let _gone = answers.try_send(PeerAnswer { peer: self.name().clone(), answer, at: now });
+        } else {
+            self.questions.ask(question, deadline, now, answers);
+        }
     }
 
     // What the exchange needs.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quinn::Incoming;
-use quorum_core::{HandshakeRefusal, LogSource, PeerId, ReplicaStore};
+use quorum_core::{HandshakeRefusal, LogSource, PeerId, QuerySource, ReplicaStore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,7 +43,7 @@ pub(crate) struct Server<S> {
 /// The connections that are served, by member.
 pub(crate) type Serving = Arc<Mutex<HashMap<PeerId, session::Served>>>;
 
-impl<S: ReplicaStore + LogSource> Server<S> {
+impl<S: ReplicaStore + LogSource + QuerySource> Server<S> {
     /// Accepts until shutdown.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::SendStream;
-use quorum_core::{Incoming, LaneHash, Lineage, PeerId, ReplicaStore, Reply, TraceParent};
+use quorum_core::{
+    Clock, Incoming, LaneHash, Lineage, PeerId, QuerySource, ReplicaStore, Reply, TraceParent,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::TransportError;
 use crate::frames::FrameReader;
 use crate::link::dial::{hear, say};
+use crate::server::query::Queries;
 use crate::wire::codec;
-use crate::wire::message::{Ack, Append, OpenLane};
+use crate::wire::message::{Ack, Append, LaneKind, OpenLane};
 
 /// Items handed to the store at once, at most.
 const BATCH_ITEMS_MAX: usize = 4096;
@@ -24,6 +27,8 @@ pub(crate) struct Lane {
     pub(crate) frames: FrameReader,
     pub(crate) acks: SendStream,
     pub(crate) batch_bytes_max: usize,
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) clock: Arc<dyn Clock>,
     /// No further batch is begun.
     pub(crate) stop: CancellationToken,
 }
@@ -31,10 +36,31 @@ pub(crate) struct Lane {
 impl Lane {
     /// Applies until the stream ends, or until it is stopped: then what was begun is answered first. While the store is at work, what arrives waits in the stream's window and makes
     /// the next batch: batches grow by themselves under load, and nothing waits for a batch to fill.
-    pub(crate) async fn run<S: ReplicaStore>(mut self, store: &S) -> Result<(), TransportError> {
+    pub(crate) async fn run<S>(mut self, store: &S) -> Result<(), TransportError>
+    where
+        S: ReplicaStore + QuerySource,
+    {
         let stop = self.stop.clone();
-        let Some(opened) = stop.run_until_cancelled(self.opening()).await else { return Ok(()) };
-        opened?;
+        match stop.run_until_cancelled(self.opening()).await {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(LaneKind::Query)) => {
+                let queries = Queries {
+                    from: &self.from,
+                    questions: self.frames,
+                    answers: self.acks,
+                    clock: &*self.clock,
+                    frame_bytes_max: self.frame_bytes_max,
+                };
+                // Nothing that is cut off here leaves anything behind.
+                stop.run_until_cancelled(queries.run(store)).await.unwrap_or(Ok(()))
+            }
+            Some(Ok(LaneKind::Live | LaneKind::CatchUp)) => self.apply_all(store).await,
+        }
+    }
+
+    async fn apply_all<S: ReplicaStore>(mut self, store: &S) -> Result<(), TransportError> {
+        let stop = self.stop.clone();
         let (mut upto, mut hash) = (0, LaneHash::new());
         while let Some(next) = stop.run_until_cancelled(self.frames.next()).await {
             let Some(first) = next? else { return Ok(()) };
@@ -64,7 +90,8 @@ impl Lane {
         Ok(())
     }
 
-    async fn opening(&mut self) -> Result<(), TransportError> {
+    /// What the stream is for.
+    async fn opening(&mut self) -> Result<LaneKind, TransportError> {
         let opening: OpenLane = hear(&mut self.frames).await?;
         let expected = &self.lineage;
         if opening.incarnation != expected.origin.incarnation
@@ -75,7 +102,7 @@ impl Lane {
             ));
         }
         tracing::debug!(peer = %self.from, kind = ?opening.kind, "lane open");
-        Ok(())
+        Ok(opening.kind)
     }
 
     /// The first frame and everything that is already here behind it.

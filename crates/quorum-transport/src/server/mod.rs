@@ -2,5 +2,6 @@
 
 pub(crate) mod accept;
 pub(crate) mod lane;
+pub(crate) mod query;
 pub(crate) mod session;
 pub(crate) mod snapshot;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, ReplicaStore, rolled_back,
+    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, QuerySource,
+    ReplicaStore, rolled_back,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -78,7 +79,10 @@ struct Guest<S> {
 }
 
 /// Serves one connection from its first packet to its end.
-pub(crate) async fn serve<S: ReplicaStore + LogSource>(server: Arc<Server<S>>, incoming: Incoming) {
+pub(crate) async fn serve<S: ReplicaStore + LogSource + QuerySource>(
+    server: Arc<Server<S>>,
+    incoming: Incoming,
+) {
     let from = incoming.remote_address().to_string();
     let admitted = admit(&server, incoming).await;
     server.handshakes.fetch_sub(1, Ordering::Relaxed);
@@ -88,7 +92,7 @@ pub(crate) async fn serve<S: ReplicaStore + LogSource>(server: Arc<Server<S>>, i
     }
 }
 
-async fn admit<S: ReplicaStore + LogSource>(
+async fn admit<S: ReplicaStore + LogSource + QuerySource>(
     server: &Arc<Server<S>>,
     incoming: Incoming,
 ) -> Result<Guest<S>, TransportError> {
@@ -109,7 +113,7 @@ async fn admit<S: ReplicaStore + LogSource>(
     })
 }
 
-async fn welcome<S: ReplicaStore + LogSource>(
+async fn welcome<S: ReplicaStore + LogSource + QuerySource>(
     server: &Arc<Server<S>>,
     connection: &Connection,
 ) -> Result<Guest<S>, TransportError> {
@@ -225,7 +229,11 @@ async fn take_seat<S>(
 }
 
 /// Serves an admitted member until its connection ends, and then until nothing of it is at work any more.
-async fn attend<S: ReplicaStore + LogSource>(server: &Arc<Server<S>>, from: &str, guest: Guest<S>) {
+async fn attend<S: ReplicaStore + LogSource + QuerySource>(
+    server: &Arc<Server<S>>,
+    from: &str,
+    guest: Guest<S>,
+) {
     let Guest { seat, lineage, connection, control, requests } = guest;
     let name = &seat.name;
     tracing::debug!(peer = %name, from, "serving");
@@ -281,7 +289,7 @@ impl Drop for LaneEnd {
     }
 }
 
-impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
+impl<S: ReplicaStore + LogSource + QuerySource> Lanes<'_, S> {
     /// Takes lanes in until one of them ends: the connection ends with it.
     async fn accept(&self, connection: &Connection) -> TransportError {
         let (report, mut ends) = mpsc::channel(1);
@@ -303,6 +311,8 @@ impl<S: ReplicaStore + LogSource> Lanes<'_, S> {
             frames: FrameReader::new(frames, self.server.config.frame_limit()),
             acks,
             batch_bytes_max: self.server.config.batch_bytes_max,
+            frame_bytes_max: self.server.config.frame_limit(),
+            clock: Arc::clone(&self.server.seams.clock),
             stop: self.stop.clone(),
         };
         let store = Arc::clone(&self.server.store);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Runtime, TokioRuntime};
-use quorum_core::{ClusterId, LogSource, Observer, PeerId, ReplicaStore};
+use quorum_core::{ClusterId, LogSource, Observer, PeerId, QuerySource, ReplicaStore};
 
 use crate::config::TransportConfig;
 use crate::endpoint::Endpoint;
@@ -118,7 +118,7 @@ impl Loopback {
     /// # Errors
     ///
     /// As [`Endpoint::start`].
-    pub fn start<S: ReplicaStore + LogSource>(
+    pub fn start<S: ReplicaStore + LogSource + QuerySource>(
         &self,
         index: usize,
         store: Arc<S>,

@@ -12,6 +12,7 @@ mod identity;
 mod life;
 mod network;
 mod overload;
+mod query;
 mod refusal;
 mod replication;
 mod rollback;

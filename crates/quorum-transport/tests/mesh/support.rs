@@ -8,9 +8,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use quorum_core::testing::{KeyValue, MemoryStore};
 use quorum_core::{
-    Announcement, Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation, Incoming,
-    Lineage, LocalStore, LogSource, Observer, PeerId, QuorumPolicy, QuorumWriter, Receipt, Record,
-    Replay, ReplicaStore, Reply, SeqSet, SnapshotCursor, Staged, Version, WriteError,
+    Announcement, Answer, Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation,
+    Incoming, Lineage, LocalStore, LogSource, Observer, PeerId, QuerySource, Question,
+    QuorumPolicy, QuorumWriter, Receipt, Record, Replay, ReplicaStore, Reply, SeqSet,
+    SnapshotCursor, Staged, Version, WriteError,
 };
 use quorum_transport::testing::{Loopback, eventually};
 use quorum_transport::{Endpoint, PeerStatus, QuicPeers, TokioClock};
@@ -138,6 +139,12 @@ impl ReplicaStore for Levers {
 
     async fn announced(&self, from: &Lineage, said: &Announcement) {
         self.announced.lock().insert(from.origin.node.clone(), said.clone());
+    }
+}
+
+impl QuerySource for Levers {
+    async fn answer(&self, from: &PeerId, question: Question) -> Answer {
+        self.inner().answer(from, question).await
     }
 }
 

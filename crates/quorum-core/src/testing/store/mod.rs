@@ -18,6 +18,7 @@ use crate::ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Replay, ReplicaStore, Reply, SnapshotCursor,
     Staged, wall_millis,
 };
+use crate::query::{Answer, Newest, QuerySource, Question, Unavailable};
 use crate::record::{Durability, Record};
 use crate::version::{Dot, Epoch, Lineage, Origin, Version};
 
@@ -301,6 +302,20 @@ impl ReplicaStore for MemoryStore {
 
     fn lineage(&self) -> Lineage {
         self.lineage_of(&self.state.lock())
+    }
+}
+
+impl QuerySource for MemoryStore {
+    async fn answer(&self, _from: &PeerId, question: Question) -> Answer {
+        let Question::Newest { key, with_record } = question else {
+            return Answer::Unavailable(Unavailable::Unsupported);
+        };
+        let record = std::str::from_utf8(&key).ok().and_then(|key| self.current(key));
+        Answer::Newest(record.map(|record| Newest {
+            version: record.version(),
+            digest: record.digest,
+            record: with_record.then(|| (*record).clone()),
+        }))
     }
 }
 
