@@ -71,6 +71,7 @@ mod query;
 mod read;
 mod receipt;
 mod record;
+mod recovery;
 mod replication;
 mod trace;
 mod tracker;
@@ -100,6 +101,7 @@ pub use query::{
 pub use read::{Held, ReadAnswer, ReadTracker, ReadVerdict};
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
+pub use recovery::{RecoveryProgress, RecoveryTargets, Source};
 pub use replication::{
     Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
 };

@@ -31,6 +31,9 @@ pub struct CommitOptions {
     pub timeout: Option<Duration>,
     /// The span that causes the write, if it is sampled; travels to the peers.
     pub trace: Option<TraceParent>,
+    /// Whether this is the second phase of a two-phase write: its version lies above all that a majority reported, so a
+    /// newer one at a peer is a concurrent write and counts as a copy. There is no restamp then.
+    pub counting_superseded: bool,
 }
 
 /// Writes through a local store and a network until W copies are durable, or says truthfully that they are not.
@@ -138,6 +141,24 @@ where
         outcome
     }
 
+    /// Brings a record that a read has found at too few members to W of them, so that no later read misses it. The record
+    /// must be durable here, or a newer one of its key; a newer one at a peer counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume). It is no write of anybody's, so the observer does not hear of it.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`commit`](Self::commit).
+    pub async fn write_back(
+        &self,
+        record: Arc<Record>,
+        options: CommitOptions,
+    ) -> Result<Receipt, WriteError<S::Error>> {
+        self.attempt_again(record, true, &options, self.clock.now()).await
+    }
+
     async fn attempt_again(
         &self,
         record: Arc<Record>,
@@ -175,6 +196,11 @@ where
     ) -> Result<Receipt, WriteError<S::Error>> {
         let tracker = self.tracker(options, started)?;
         let staged = self.store.stage(op).await.map_err(refused)?;
+        if options.counting_superseded {
+            let mut round = self.begin(staged, tracker.counting_superseded(), options.trace);
+            self.run(&mut round, Round::never_restamp).await;
+            return self.conclude(round);
+        }
         let mut round = self.begin(staged, tracker, options.trace);
         if self.run(&mut round, Round::restamp_due).await {
             round = self.restamped(round, options.trace).await;

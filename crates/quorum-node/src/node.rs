@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::http;
 use crate::identity;
+use crate::poll::Members;
 use crate::receive::{AdmissionLimits, Receiver};
 use crate::repair;
 use crate::service::Service;
@@ -25,6 +26,8 @@ use crate::write::Writes;
 
 /// How often the clock is compared: a wrong one must be noticed before it stamps many writes.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// How often a node that has lost its data looks whether it has everything again.
+const RECOVER_EVERY: Duration = Duration::from_millis(250);
 /// How often the gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How often gaps that no member holds are looked for.
@@ -89,7 +92,8 @@ impl Node {
         otlp: Option<&Otlp>,
         http: Option<TcpListener>,
     ) -> Result<Self, StartError> {
-        let policy = crate::config::check(&config)?;
+        let policies = Arc::new(crate::config::policies(&config)?);
+        let policy = policies.default_policy().write().clone();
         let local = config.node.name.clone();
         let roster = roster_of(&config)?;
         let peers: Vec<PeerId> = roster.peers().map(|member| member.name.clone()).collect();
@@ -102,13 +106,13 @@ impl Node {
             value_bytes_max: config.http.body_bytes_max.as_usize(),
             clock_skew_max: config.clock.skew_max,
         };
-        let receiver = Receiver::new(store.clone(), limits);
+        let receiver = Receiver::new(store.clone(), limits).with_settings(policies.digest());
         let endpoint = Endpoint::start(
             roster,
             &identity,
             transport_config(&config),
             world.seams(Arc::clone(&observer)),
-            Arc::new(Traced::new(receiver)),
+            Arc::new(Traced::new(receiver.clone())),
         );
         let endpoint = match endpoint {
             Ok(endpoint) => Arc::new(endpoint),
@@ -116,6 +120,12 @@ impl Node {
                 store.close().await;
                 return Err(error.into());
             }
+        };
+        let members = Members {
+            local: local.clone(),
+            peers: peers.clone(),
+            network: endpoint.replicator(),
+            clock: Arc::clone(&clock),
         };
         let writer = QuorumWriter::new(
             policy,
@@ -139,7 +149,10 @@ impl Node {
             clock: Arc::clone(&clock),
             random: world.random(),
             observer,
-            durability: config.store.durability,
+            policies,
+            read_timeout: config.quorum.read_timeout,
+            members,
+            receiver,
             hurry: CancellationToken::new(),
         };
         let grace = config.node.shutdown_grace;
@@ -150,6 +163,7 @@ impl Node {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let chores = || (service.clone(), Arc::clone(&clock));
         world.spawn(tasks.track_future(every(WATCH_EVERY, &stop, chores(), watch)));
+        world.spawn(tasks.track_future(every(RECOVER_EVERY, &stop, chores(), recover)));
         world.spawn(tasks.track_future(every(SHOW_EVERY, &stop, chores(), show)));
         world.spawn(tasks.track_future(every(CLOSE_EVERY, &stop, chores(), close_gaps)));
         world.spawn(tasks.track_future(every(TRIM_EVERY, &stop, chores(), trim)));
@@ -263,6 +277,12 @@ async fn watch(service: Service, clock: Arc<dyn Clock>) {
     service.watch_clock(clock.now(), wall_millis(&*clock));
 }
 
+/// Sees whether lost data is all here again.
+async fn recover(service: Service, _clock: Arc<dyn Clock>) {
+    let w = service.policies().smallest_w();
+    service.recovery().look(&service, w).await;
+}
+
 /// Shows how things are.
 async fn show(service: Service, _clock: Arc<dyn Clock>) {
     service.show_gauges();
@@ -351,6 +371,7 @@ async fn open_store(
         memtable_bytes: config.store.memtable_bytes.bytes(),
         journal_bytes_max: config.store.journal_bytes_max.bytes(),
         value_bytes_max: config.http.body_bytes_max.as_usize(),
+        write_id_horizon: config.quorum.write_id_horizon,
         ..StoreConfig::default()
     };
     let identity =

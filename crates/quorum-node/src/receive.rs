@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorum_core::{
-    Applied, Busy, Frontier, Incoming, Lineage, LogSource, PeerId, Record, Refusal, Replay,
-    ReplicaStore, Reply, SeqSet, SnapshotCursor, wall_millis,
+    Announcement, Answer, Applied, Busy, Digest, Frontier, Incoming, Lineage, LogSource, PeerId,
+    QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore, Reply, SeqSet,
+    SnapshotCursor, counts, wall_millis,
 };
 
 use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
-use crate::store::{RecordKey, Store};
+use crate::store::{RecordKey, Store, StoreError};
 
 /// What a record may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +68,8 @@ pub(crate) enum Admitted {
         is_tombstone: bool,
         covers: Vec<(Lineage, SeqSet)>,
     },
-    /// Dots to be covered without a record.
-    Covers(Vec<(Lineage, SeqSet)>),
+    /// Dots to be covered without a record: because none exists, or because a snapshot has brought what overwrote them.
+    Covers { covers: Vec<(Lineage, SeqSet)>, void: bool },
     /// Not to be merged; answered already.
     Answered(Reply),
 }
@@ -81,7 +82,7 @@ impl Admitted {
         };
         match self {
             Self::Record { record, covers, .. } => record.payload.len() + of_covers(covers),
-            Self::Covers(covers) => of_covers(covers),
+            Self::Covers { covers, .. } => of_covers(covers),
             Self::Answered(_) => 0,
         }
     }
@@ -92,19 +93,52 @@ impl Admitted {
 pub struct Receiver {
     store: Store,
     limits: AdmissionLimits,
+    /// A digest of the settings that all members should share.
+    settings: Option<Digest>,
 }
 
 impl Receiver {
     /// A door to this store.
     #[must_use]
     pub fn new(store: Store, limits: AdmissionLimits) -> Self {
-        Self { store, limits }
+        Self { store, limits, settings: None }
+    }
+
+    /// The same door, which also tells peers these settings.
+    #[must_use]
+    pub const fn with_settings(mut self, settings: Digest) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Whether this node has lost what it acknowledged before and does not have everything again.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.store.recovery() == Recovery::Recovering
+    }
+
+    /// What follows from a member's word: that this node has lost its data, or that the member is to be remembered.
+    async fn conclude(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
+        let ours = self.store.lineage().origin.incarnation;
+        let lived_before = said.remembers.is_some_and(|remembered| remembered != ours);
+        if lived_before && self.store.recovery() == Recovery::New {
+            tracing::warn!(
+                peer = %from.origin.node,
+                "this node lived before and its data directory is empty: recovering, its acks do not count until it has everything again"
+            );
+            self.store.set_recovery(Recovery::Recovering).await?;
+        }
+        let (origin, node) = (&from.origin, &from.origin.node);
+        let known = self.store.remembered(node);
+        if counts(known, origin.incarnation, said.recovery) {
+            self.store.remember(origin.clone()).await?;
+        }
+        Ok(())
     }
 
     fn check(&self, incoming: Incoming, wall_millis: u64) -> Admitted {
-        let Incoming { record, covers, .. } = incoming;
+        let Incoming { record, covers, void, .. } = incoming;
         let Some(record) = record else {
-            return Admitted::Covers(covers);
+            return Admitted::Covers { covers, void };
         };
         match admit(&record, &self.limits, wall_millis) {
             Ok(content) => {
@@ -135,6 +169,27 @@ impl ReplicaStore for Receiver {
 
     fn lineage(&self) -> Lineage {
         self.store.lineage()
+    }
+
+    fn announcement(&self, to: &PeerId) -> Announcement {
+        Announcement {
+            recovery: self.store.recovery(),
+            remembers: self.store.remembered(to),
+            settings: self.settings,
+            ..Announcement::default()
+        }
+    }
+
+    async fn announced(&self, from: &Lineage, said: &Announcement) {
+        if let Err(error) = self.conclude(from, said).await {
+            tracing::warn!(peer = %from.origin.node, %error, "could not remember what a peer said");
+        }
+    }
+}
+
+impl QuerySource for Receiver {
+    async fn answer(&self, _from: &PeerId, question: Question) -> Answer {
+        self.store.answer(question).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorum_core::{Durability, WriteId};
+use quorum_core::{Durability, Version, WriteId};
 
 /// Longest namespace, in bytes.
 pub const NAMESPACE_BYTES_MAX: usize = 64;
@@ -165,6 +165,8 @@ pub struct WriteOp {
     pub write_id: WriteId,
     /// When a copy counts.
     pub durability: Durability,
+    /// Its version must lie above this one: the newest that the first phase of a two-phase write was told of.
+    pub above: Option<Version>,
 }
 
 /// What a payload says.

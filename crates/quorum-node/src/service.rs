@@ -7,15 +7,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{Clock, ClockOffset, PeerId, Receipt};
+use quorum_core::{Clock, ClockOffset, PeerId, Receipt, Recovery, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 
-use crate::config::Config;
+use crate::config::{Config, Policies};
+use crate::read::{ReadFailed, ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
+use crate::repair::recovery::RecoveryWatch;
 use crate::status::{NodeStatus, PeerReport};
 use crate::store::{Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord};
 use crate::write::{WriteFailed, WriteRequest, Writes};
+use crate::write_status::WriteStatus;
 
 /// A handle on a running node. Cloning is cheap.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ struct Parts {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     started: Instant,
+    recovery: RecoveryWatch,
     /// Peers whose clocks are off by more than the warning limit.
     skewed: Mutex<BTreeSet<PeerId>>,
 }
@@ -53,7 +57,9 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (started, skewed) = (clock.now(), Mutex::default());
-        let parts = Parts { config, store, endpoint, writes, metrics, clock, started, skewed };
+        let recovery = RecoveryWatch::default();
+        let parts =
+            Parts { config, store, endpoint, writes, metrics, clock, started, recovery, skewed };
         Self { parts: Arc::new(parts) }
     }
 
@@ -87,6 +93,43 @@ impl Service {
         key: &Key,
     ) -> Result<Option<StoredRecord>, StoreError> {
         self.parts.store.get(namespace, key)
+    }
+
+    /// Reads one key as the request or its namespace asks: from this node, or from a quorum of members.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadFailed`]: nothing that could be taken for the newest value is returned.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves at most a record at more members than before.
+    pub async fn read_as(&self, request: ReadRequest) -> Result<ReadFound, ReadFailed> {
+        self.parts.writes.read(request).await
+    }
+
+    /// What became of a write, as all members tell; with `copies`, once so many hold it or at the timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the local store cannot be read.
+    ///
+    /// # Cancellation
+    ///
+    /// It changes nothing.
+    pub async fn write_status(
+        &self,
+        write_id: WriteId,
+        copies: Option<usize>,
+        timeout: Duration,
+    ) -> Result<WriteStatus, StoreError> {
+        self.parts.writes.status(write_id, copies, timeout).await
+    }
+
+    /// The policy of every namespace.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.parts.writes.policies
     }
 
     /// Live records of a namespace on this node in the order of their keys: those whose key starts with `prefix` and
@@ -152,6 +195,8 @@ impl Service {
             quorum: reachable >= policy.w(),
             ready: not_ready.is_empty(),
             not_ready,
+            recovery: parts.store.recovery().to_string(),
+            policies_differ: self.policies_differ(),
             writes_issued: parts.store.issued(),
             writes_in_flight: parts.writes.admission.in_flight(),
             records: stats.records,
@@ -177,6 +222,10 @@ impl Service {
             lag_writes: self.lag(&peer),
             queued_bytes: peer.queued_bytes,
             deferred: peer.deferred,
+            wanted_writes: peer.wanted,
+            repaired_records: peer.repaired_records,
+            repaired_bytes: peer.repaired_bytes,
+            counts: peer.counts,
             last_error: peer.last_error,
             node: peer.peer,
             address: peer.address,
@@ -206,6 +255,20 @@ impl Service {
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),
         }
+        if parts.store.recovery() == Recovery::Recovering {
+            reasons.push(match parts.recovery.progress() {
+                Some(progress) => format!(
+                    "recovering: the data of {} of {} needed members is here, {} writes are missing",
+                    progress.covered, progress.needed, progress.missing
+                ),
+                None => "recovering".to_owned(),
+            });
+        }
+        let differing = self.policies_differ();
+        if !differing.is_empty() {
+            let names: Vec<&str> = differing.iter().map(PeerId::as_str).collect();
+            reasons.push(format!("policies: {} has other policies", names.join(", ")));
+        }
         if let Some(fault) = parts.writes.clock_guard.lock().fault() {
             reasons.push(format!("clock: {fault}"));
         }
@@ -216,6 +279,16 @@ impl Service {
             reasons.push(format!("quorum: {} of {needed} needed members reachable", connected + 1));
         }
         reasons
+    }
+
+    /// Connected members whose effective policies are others than this node's.
+    fn policies_differ(&self) -> Vec<PeerId> {
+        let ours = self.policies().digest();
+        let differs = |peer: &PeerStatus| {
+            let said = peer.announcement.as_ref().and_then(|said| said.settings);
+            peer.connected_since.is_some() && said.is_some_and(|theirs| theirs != ours)
+        };
+        self.parts.endpoint.peers().into_iter().filter(differs).map(|peer| peer.peer).collect()
     }
 
     /// All metrics in the Prometheus text format.
@@ -239,6 +312,10 @@ impl Service {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    pub(crate) fn recovery(&self) -> &RecoveryWatch {
+        &self.parts.recovery
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

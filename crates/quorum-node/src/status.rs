@@ -29,6 +29,12 @@ pub struct NodeStatus {
     pub ready: bool,
     /// Everything that keeps the node from being ready.
     pub not_ready: Vec<String>,
+    /// Whether it holds what it once acknowledged: `new`, `recovering` or `complete`.
+    #[serde(default)]
+    pub recovery: String,
+    /// Connected members whose effective policies are others than this node's.
+    #[serde(default)]
+    pub policies_differ: Vec<PeerId>,
     /// Writes this node has numbered since its start.
     pub writes_issued: u64,
     /// Writes under way.
@@ -70,6 +76,18 @@ pub struct PeerReport {
     pub queued_bytes: usize,
     /// Records that it has put off.
     pub deferred: usize,
+    /// Writes that are wanted of it: it holds them, this node does not, and nobody else is bringing them.
+    #[serde(default)]
+    pub wanted_writes: u64,
+    /// Records sent to it because it lacked them, since this node started.
+    #[serde(default)]
+    pub repaired_records: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub repaired_bytes: u64,
+    /// Whether its acks and answers count: not while it is recovering from a loss of its data.
+    #[serde(default)]
+    pub counts: bool,
     /// Why the link is down, or went down last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

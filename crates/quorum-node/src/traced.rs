@@ -1,8 +1,8 @@
 //! Carries a sampled write's trace from its coordinator into this node's apply.
 
 use quorum_core::{
-    Announcement, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, Replay, ReplicaStore,
-    SeqSet, SnapshotCursor,
+    Announcement, Answer, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, QuerySource,
+    Question, Replay, ReplicaStore, SeqSet, SnapshotCursor,
 };
 use quorum_metrics::adopt_remote_parent;
 use tracing::{Instrument, Span};
@@ -54,6 +54,12 @@ impl<S: ReplicaStore> ReplicaStore for Traced<S> {
 
     async fn announced(&self, from: &Lineage, said: &Announcement) {
         self.inner.announced(from, said).await;
+    }
+}
+
+impl<S: QuerySource> QuerySource for Traced<S> {
+    async fn answer(&self, from: &PeerId, question: Question) -> Answer {
+        self.inner.answer(from, question).await
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Durability, NotApplied,
-    Observer, QuorumError, QuorumWriter, Random, Receipt, Record, WriteError, WriteId, wall_millis,
+    Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
+    KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter, Random,
+    ReadAnswer, Receipt, Record, Reply, Unavailable, Version, WriteError, WriteId, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -16,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::admission::{Admission, Refusal};
-use crate::config::WriteQuorum;
+use crate::config::{Policies, WriteQuorum};
+use crate::poll::{Members, TooFewAnswers};
+use crate::receive::Receiver;
 use crate::record::{self, Key, Namespace, WriteOp};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WriteLookup};
 
 /// How long a write whose node can wait no longer listens for a last answer.
 const LAST_WORD: Duration = Duration::from_millis(50);
@@ -41,6 +44,9 @@ pub struct WriteRequest {
     pub timeout: Option<Duration>,
     /// How durable a copy must be to count; the node's setting if left out.
     pub durability: Option<Durability>,
+    /// Whether the same write was asked for before, here or elsewhere: then it is looked for at a read quorum before it
+    /// is taken for a new one.
+    pub is_retry: bool,
 }
 
 /// A write that was not committed.
@@ -59,6 +65,22 @@ pub enum WriteFailed {
     /// The write asks for something that cannot be. Nothing happened; a retry fails the same way.
     #[error("not applied: {0}")]
     Invalid(QuorumError),
+    /// The request asks for something that its namespace does not allow. Nothing happened; a retry fails the same way.
+    #[error("not applied: {field}: {detail}")]
+    Forbidden {
+        /// What of it.
+        field: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// Too few members said which version of the key they hold, which a two-phase write must know first. Nothing
+    /// happened.
+    #[error("not applied: read quorum not met: {0}")]
+    NoReadQuorum(TooFewAnswers),
+    /// A retry could not be looked up at enough members. Nothing happened now; what became of the earlier attempt is not
+    /// known.
+    #[error("indeterminate: the write could not be looked up: {0}")]
+    LookupUnreachable(TooFewAnswers),
     /// The local store refused it. Nothing happened.
     #[error("not applied: {0}")]
     Refused(StoreError),
@@ -90,6 +112,20 @@ impl From<WriteError<StoreError>> for WriteFailed {
 /// The quorum writer of this node.
 pub(crate) type Writer = QuorumWriter<Store, QuicPeers, Arc<dyn Clock>>;
 
+/// How much is known of a write before it is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its id was made just now.
+    Fresh,
+    /// The client has named it.
+    Named,
+    /// The client says that it asked for it before.
+    Retry,
+}
+
+/// A write that a peer knows: its dot, version and digest, and whether it is still the newest of its key there.
+type Found = (Dot, Version, Digest, bool);
+
 /// Everything a write passes through.
 pub(crate) struct Writes {
     pub(crate) writer: Writer,
@@ -98,7 +134,11 @@ pub(crate) struct Writes {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) durability: Durability,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) read_timeout: Duration,
+    pub(crate) members: Members,
+    /// What peers' records pass through, for those that are fetched.
+    pub(crate) receiver: Receiver,
     /// Cancelled when the node can wait no longer: every write that is under way gets its verdict at once.
     pub(crate) hurry: CancellationToken,
 }
@@ -118,19 +158,22 @@ impl Writes {
     }
 
     async fn admitted(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
-        let mut options = CommitOptions::default();
-        options.w = request.copies.map(|copies| copies.of(self.writer.policy().n()));
-        options.timeout = request.timeout;
-        options.trace = current_trace_parent();
+        let mut options = self.options(&request).map_err(|failed| self.turned_away(failed))?;
+        let policy = self.policies.of(&request.namespace);
         let op = WriteOp {
             namespace: request.namespace,
             key: request.key,
             value: request.value,
             write_id: request.write_id.unwrap_or_else(|| self.fresh_id()),
-            durability: request.durability.unwrap_or(self.durability),
+            durability: request.durability.unwrap_or_else(|| policy.durability()),
+            above: None,
         };
-        let is_named = request.write_id.is_some();
-        let mut verdict = pin!(self.verdict(op.clone(), options.clone(), is_named));
+        let kind = match (request.write_id, request.is_retry) {
+            (None, _) => Kind::Fresh,
+            (Some(_), false) => Kind::Named,
+            (Some(_), true) => Kind::Retry,
+        };
+        let mut verdict = pin!(self.verdict(op.clone(), options.clone(), kind));
         tokio::select! {
             biased;
             outcome = &mut verdict => return outcome,
@@ -142,22 +185,144 @@ impl Writes {
         Ok(self.writer.resume(record, overwritten, options).await?)
     }
 
+    /// What the write asks for, held against the policy of its namespace.
+    fn options(&self, request: &WriteRequest) -> Result<CommitOptions, WriteFailed> {
+        let policy = self.policies.of(&request.namespace);
+        let forbidden = |field, detail| WriteFailed::Forbidden { field, detail };
+        let w = match request.copies {
+            Some(asked) => self
+                .policies
+                .requested_w(&request.namespace, asked)
+                .map_err(|detail| forbidden("w", detail))?,
+            None => policy.write().w(),
+        };
+        if policy.is_linearizable() && request.durability == Some(Durability::Relaxed) {
+            let detail = "a linearizable namespace needs fsync".to_owned();
+            return Err(forbidden("durability", detail));
+        }
+        let mut options = CommitOptions::default();
+        options.w = Some(w);
+        options.timeout = Some(request.timeout.unwrap_or_else(|| policy.write().ack_timeout()));
+        options.trace = current_trace_parent();
+        Ok(options)
+    }
+
     async fn verdict(
         &self,
-        op: WriteOp,
-        options: CommitOptions,
-        is_named: bool,
+        mut op: WriteOp,
+        mut options: CommitOptions,
+        kind: Kind,
     ) -> Result<Receipt, WriteFailed> {
-        if is_named
-            && let Some((record, overwritten)) =
-                self.find(&op).map_err(|error| self.turned_away(WriteFailed::Refused(error)))?
+        let deadline = self.clock.now() + options.timeout.unwrap_or_default();
+        if kind != Kind::Fresh
+            && let Some((record, overwritten)) = self.find_anywhere(&op, kind, deadline).await?
         {
+            options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
             return Ok(self.writer.resume(record, overwritten, options).await?);
         }
         if let Some(fault) = self.clock_fault() {
             return Err(self.turned_away(WriteFailed::Clock(fault)));
         }
+        if self.policies.of(&op.namespace).is_linearizable() {
+            op.above = self.first_phase(&op, deadline).await?;
+            options.counting_superseded = true;
+            options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
+        }
         Ok(self.writer.commit(op, options).await?)
+    }
+
+    /// The newest version of the key that a majority knows.
+    async fn first_phase(
+        &self,
+        op: &WriteOp,
+        deadline: Instant,
+    ) -> Result<Option<Version>, WriteFailed> {
+        let refused = |error| self.turned_away(WriteFailed::Refused(error));
+        let own = self.writer.store().get(&op.namespace, &op.key).map_err(refused)?;
+        let majority = self.members.count() / 2 + 1;
+        let tracker = self.newest(&op.namespace, &op.key, own.as_ref(), majority, deadline).await;
+        let tracker =
+            tracker.map_err(|too_few| self.turned_away(WriteFailed::NoReadQuorum(too_few)))?;
+        Ok(tracker.newest().map(|(version, _)| version))
+    }
+
+    /// The record that an earlier attempt left: here, or for a retry at any member of a read quorum. One that is found
+    /// elsewhere is taken in first.
+    async fn find_anywhere(
+        &self,
+        op: &WriteOp,
+        kind: Kind,
+        deadline: Instant,
+    ) -> Result<Option<(Arc<Record>, bool)>, WriteFailed> {
+        let refused = |error| self.turned_away(WriteFailed::Refused(error));
+        if let Some(found) = self.find(op).map_err(refused)? {
+            return Ok(Some(found));
+        }
+        if kind != Kind::Retry {
+            return Ok(None);
+        }
+        let Some((from, known)) = self.find_at_peers(op, deadline).await? else { return Ok(None) };
+        let payload = record::encode(&op.namespace, &op.key, op.value.as_deref());
+        let (dot, version, digest, is_current) = known;
+        if Digest::of(&payload) != digest {
+            return Err(refused(StoreError::IdConflict { write_id: op.write_id }));
+        }
+        // Equal digests are equal payloads, so the retry itself brings the record.
+        let record = Record::new(op.write_id, dot, version.hlc, op.durability, payload);
+        let record = Arc::new(record);
+        let overwritten = match self.take_in(&from, &record).await {
+            Reply::Stored => !is_current,
+            Reply::Superseded { .. } => true,
+            other => {
+                let reason = format!("the write was found at {from} and not taken here: {other:?}");
+                return Err(refused(StoreError::Unreadable { reason: reason.into() }));
+            }
+        };
+        Ok(Some((record, overwritten)))
+    }
+
+    /// The newest that members of a read quorum know of the write.
+    async fn find_at_peers(
+        &self,
+        op: &WriteOp,
+        deadline: Instant,
+    ) -> Result<Option<(PeerId, Found)>, WriteFailed> {
+        let needed = self.members.count() - self.policies.of(&op.namespace).write().w() + 1;
+        let own = if self.is_recovering() {
+            ReadAnswer::Unavailable(Unavailable::Recovering)
+        } else {
+            ReadAnswer::Held(None)
+        };
+        let (mut found, mut is_expired) = (None::<(PeerId, Found)>, false);
+        let question = Question::Write { write_id: op.write_id };
+        let asked = self.members.ask(question, own, needed, deadline, |peer, answer| {
+            match answer {
+                Answer::Write(KnownWrite::Held { dot, version, digest, is_current, .. }) => {
+                    if found.as_ref().is_none_or(|(_, found)| found.1 < version) {
+                        found = Some((peer.clone(), (dot, version, digest, is_current)));
+                    }
+                }
+                Answer::Write(KnownWrite::Expired) => is_expired = true,
+                Answer::Write(KnownWrite::Unknown) => {}
+                _ => return ReadAnswer::Unavailable(Unavailable::Failed),
+            }
+            ReadAnswer::Held(None)
+        });
+        let outcome = asked.await;
+        if is_expired {
+            let error = StoreError::RetryTooOld { write_id: op.write_id };
+            return Err(self.turned_away(WriteFailed::Refused(error)));
+        }
+        match outcome {
+            _ if found.is_some() => Ok(found),
+            Ok(_) => Ok(None),
+            Err(too_few) => Err(WriteFailed::LookupUnreachable(too_few)),
+        }
+    }
+
+    /// Whether this node has lost what it acknowledged before and does not have everything again.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.receiver.is_recovering()
     }
 
     /// Why this clock must not stamp a write. Read anew for every write: one stamped by a clock that has just jumped
@@ -170,7 +335,13 @@ impl Writes {
 
     /// The record that an earlier write with the same id left here, and whether another write has overwritten it since.
     fn find(&self, op: &WriteOp) -> Result<Option<(Arc<Record>, bool)>, StoreError> {
-        let Some(found) = self.writer.store().lookup(&op.write_id)? else { return Ok(None) };
+        let found = match self.writer.store().lookup(&op.write_id)? {
+            WriteLookup::Unknown => return Ok(None),
+            WriteLookup::Expired => {
+                return Err(StoreError::RetryTooOld { write_id: op.write_id });
+            }
+            WriteLookup::Known(found) => *found,
+        };
         let payload = record::encode(&op.namespace, &op.key, op.value.as_deref());
         if Digest::of(&payload) != found.digest {
             return Err(StoreError::IdConflict { write_id: op.write_id });
@@ -191,16 +362,18 @@ impl Writes {
     }
 
     fn fresh_id(&self) -> WriteId {
-        random_write_id(&*self.random)
+        fresh_write_id(&*self.random, wall_millis(&*self.clock))
     }
 }
 
-/// A random write id, with the version and variant bits of a UUID of version 4 (RFC 9562, section 5.4).
-pub(crate) fn random_write_id(random: &dyn Random) -> WriteId {
+/// A write id that says when it was made: a UUID of version 7 (RFC 9562, section 5.7), so that a retry that comes too
+/// late is known to be too late.
+pub(crate) fn fresh_write_id(random: &dyn Random, wall_millis: u64) -> WriteId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&random.next_u64().to_le_bytes());
     bytes[8..].copy_from_slice(&random.next_u64().to_le_bytes());
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[..6].copy_from_slice(&wall_millis.to_be_bytes()[2..]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x70;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     WriteId::from_bytes(bytes)
 }

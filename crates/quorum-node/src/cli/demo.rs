@@ -141,6 +141,7 @@ fn request(key: &str, value: &str) -> anyhow::Result<WriteRequest> {
         copies: None,
         timeout: Some(TIMEOUT),
         durability: None,
+        is_retry: false,
     })
 }
 

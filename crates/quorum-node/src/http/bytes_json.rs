@@ -3,6 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::SerializeMap;
+use serde_json::{Map, Value};
+
+/// Writes the bytes called `name` into a map.
+pub(super) fn insert(map: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    match str::from_utf8(bytes) {
+        Ok(text) => map.insert(name.to_owned(), text.into()),
+        Err(_) => map.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+    };
+}
 
 /// Writes the bytes called `name` into a map that is being serialised.
 pub(super) fn entry<M: SerializeMap>(

@@ -10,15 +10,24 @@ use tracing::{Instrument, Span};
 
 use super::body::Bodies;
 use super::problem::Problem;
-use super::query::{self, WriteParameters};
+use super::query::{ReadParameters, WriteParameters};
 use super::trace_parent::trace_parent;
 use super::{path, receipt};
+use crate::config::Consistency;
+use crate::read::{ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
 use crate::service::Service;
 use crate::write::WriteRequest;
 
 /// Names the write that a value comes from.
 const WRITE_ID: HeaderName = HeaderName::from_static("quorum-write-id");
+
+/// How consistent a read was.
+const CONSISTENCY: HeaderName = HeaderName::from_static("quorum-consistency");
+/// Whether its read quorum overlaps with every write quorum.
+const OVERLAPPING: HeaderName = HeaderName::from_static("quorum-overlapping");
+/// Members that answered, of those that had to.
+const ANSWERS: HeaderName = HeaderName::from_static("quorum-answers");
 
 pub(super) async fn put(
     State(service): State<Service>,
@@ -58,11 +67,34 @@ impl Asked {
 
     async fn write(self, service: &Service, value: Option<Bytes>) -> Result<Response, Problem> {
         let Self { namespace, key, parameters, span } = self;
-        let WriteParameters { copies, timeout, durability, write_id } = parameters;
-        let request = WriteRequest { namespace, key, value, write_id, copies, timeout, durability };
+        let WriteParameters { copies, timeout, durability, consistency, write_id, is_retry } =
+            parameters;
+        check_consistency(service, &namespace, consistency)?;
+        let request =
+            WriteRequest { namespace, key, value, write_id, copies, timeout, durability, is_retry };
         let receipt = service.write(request).instrument(span).await?;
         Ok(Json(receipt::committed(&receipt)).into_response())
     }
+}
+
+/// A write is as consistent as its namespace: nothing weaker, and nothing stronger, is written into it.
+fn check_consistency(
+    service: &Service,
+    namespace: &Namespace,
+    asked: Option<Consistency>,
+) -> Result<(), Problem> {
+    let is_linearizable = service.policies().of(namespace).is_linearizable();
+    let detail = match asked {
+        Some(Consistency::Local) => "a write is made at a quorum, never at one node only",
+        Some(Consistency::Quorum) if is_linearizable => {
+            "this namespace is linearizable, so every write to it is"
+        }
+        Some(Consistency::Linearizable) if !is_linearizable => {
+            "linearizable is what a namespace is configured to be, not what one write asks for"
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::invalid("consistency", &detail))
 }
 
 /// A span within the client's trace; none if it sent none, so that the commit begins a trace of its own.
@@ -75,10 +107,15 @@ fn span_of(headers: &HeaderMap) -> Span {
 
 pub(super) async fn get(State(service): State<Service>, uri: Uri) -> Result<Response, Problem> {
     let (namespace, key) = path::namespace_and_key(&uri)?;
-    query::check_read(&uri)?;
-    let stored = service.read(&namespace, &key)?.ok_or(Problem::KeyNotFound)?;
-    let value = stored.content.value.ok_or(Problem::KeyNotFound)?;
-    let record = &stored.record;
+    let ReadParameters { consistency, members, timeout } = ReadParameters::parse(&uri)?;
+    let found =
+        service.read_as(ReadRequest { namespace, key, consistency, members, timeout }).await?;
+    let promise = promise_of(&found);
+    let Some((record, value)) =
+        found.stored.and_then(|stored| Some((stored.record, stored.content.value?)))
+    else {
+        return Ok((promise, Problem::KeyNotFound.into_response()).into_response());
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         // Whoever can write a value must not be able to make a browser run it here.
@@ -86,7 +123,17 @@ pub(super) async fn get(State(service): State<Service>, uri: Uri) -> Result<Resp
         (header::ETAG, printable(&format!("\"{}\"", record.version()))),
         (WRITE_ID, printable(&record.write_id.to_string())),
     ];
-    Ok((headers, value).into_response())
+    Ok((promise, headers, value).into_response())
+}
+
+/// What the read promises: how many members it heard, and whether every such read hears of every committed write.
+fn promise_of(found: &ReadFound) -> [(HeaderName, HeaderValue); 3] {
+    let (got, needed) = found.answers;
+    [
+        (CONSISTENCY, HeaderValue::from_static(found.consistency.as_str())),
+        (OVERLAPPING, HeaderValue::from_static(if found.overlapping { "true" } else { "false" })),
+        (ANSWERS, printable(&format!("{got}/{needed}"))),
+    ]
 }
 
 fn printable(text: &str) -> HeaderValue {

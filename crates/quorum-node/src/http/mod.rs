@@ -1,6 +1,6 @@
 //! The HTTP face of a node. The routes are below; each file serves one of them or guards all of them.
 //!
-//! - [`kv`], [`list`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
+//! - [`kv`], [`list`], [`writes`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
 //! - [`path`], [`query`], [`percent`], [`trace_parent`]: requests read into values, strictly.
 //! - [`receipt`], [`bytes_json`], [`problem`]: answers as JSON; every error is an RFC 9457 problem.
 //! - [`auth`], [`browser`], [`body`]: who is let in, and how much a request may bring along.
@@ -25,6 +25,7 @@ mod server;
 mod status;
 mod tls;
 mod trace_parent;
+mod writes;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -59,6 +60,7 @@ fn router(service: Service, section: &HttpSection, door: Door) -> Router {
         .route("/v1/kv/{namespace}/", one_key.clone())
         .route("/v1/kv//{*key}", one_key)
         .route("/v1/kv/{namespace}", get(list::list))
+        .route("/v1/writes/{id}", get(writes::status))
         .route("/v1/export", get(export::export))
         .route("/v1/status", get(status::status))
         .route("/v1/peers", get(status::peers))

@@ -1,6 +1,7 @@
 //! Namespace and key as a path writes them. (pure)
 
 use axum::http::Uri;
+use quorum_core::WriteId;
 
 use super::percent;
 use super::problem::Problem;
@@ -9,6 +10,9 @@ use crate::record::{Key, Namespace};
 /// What the paths of keys and of namespaces begin with.
 const KV: &str = "/v1/kv/";
 
+/// What the paths of writes begin with.
+const WRITES: &str = "/v1/writes/";
+
 /// The namespace and key that a path names. The key is everything behind the namespace, slashes included.
 pub(super) fn namespace_and_key(uri: &Uri) -> Result<(Namespace, Key), Problem> {
     let rest = uri.path().strip_prefix(KV).unwrap_or_default();
@@ -16,6 +20,12 @@ pub(super) fn namespace_and_key(uri: &Uri) -> Result<(Namespace, Key), Problem> 
     let key = percent::decode(key)
         .ok_or_else(|| Problem::invalid("key", &"malformed percent-encoding"))?;
     Ok((namespace_named(name)?, Key::new(key).map_err(|error| Problem::invalid("key", &error))?))
+}
+
+/// The write id that a path names.
+pub(super) fn write_id(uri: &Uri) -> Result<WriteId, Problem> {
+    let text = uri.path().strip_prefix(WRITES).unwrap_or_default();
+    text.parse().map_err(|error| Problem::invalid("write_id", &error))
 }
 
 /// The namespace that a path names.

@@ -13,6 +13,8 @@ use quorum_core::{QuorumError, QuorumFailureReason, Receipt};
 use serde_json::{Map, Value, json};
 
 use super::receipt;
+use crate::poll::TooFewAnswers;
+use crate::read::ReadFailed;
 use crate::store::StoreError;
 use crate::write::WriteFailed;
 
@@ -48,6 +50,14 @@ pub(super) enum Problem {
     BodyBroken,
     /// The write id names another write.
     IdConflict { detail: String },
+    /// The write id is too old to be told from a new write.
+    RetryTooOld { detail: String },
+    /// Too few members answered a read, or the first phase of a write: then nothing was written.
+    ReadQuorumNotMet { too_few: TooFewAnswers, is_write: bool },
+    /// A retry could not be looked up: nothing happened now, what became of the first attempt is unknown.
+    LookupUnreachable { too_few: TooFewAnswers },
+    /// A read found a value at too few members and could not bring it to more.
+    WriteBackFailed { detail: String },
     /// The body is longer than the limit.
     TooLarge { what: &'static str, bytes_max: usize },
     /// Too much is under way.
@@ -122,6 +132,22 @@ impl Problem {
             Self::IdConflict { .. } => {
                 ("id-conflict", S::CONFLICT, "Write id already used", NOT_APPLIED, None)
             }
+            Self::RetryTooOld { .. } => {
+                ("retry-too-old", S::CONFLICT, "Too old to be retried", NOT_APPLIED, None)
+            }
+            Self::ReadQuorumNotMet { is_write, .. } => {
+                let outcome = if *is_write { NOT_APPLIED } else { None };
+                let status = S::SERVICE_UNAVAILABLE;
+                ("read-quorum-not-met", status, "Read quorum not met", outcome, Some(1))
+            }
+            Self::LookupUnreachable { .. } => {
+                let (status, outcome) = (S::SERVICE_UNAVAILABLE, Some("indeterminate"));
+                ("lookup-unreachable", status, "Retry not looked up", outcome, Some(1))
+            }
+            Self::WriteBackFailed { .. } => {
+                let status = S::SERVICE_UNAVAILABLE;
+                ("write-back-failed", status, "Newest value at too few members", None, Some(1))
+            }
             Self::TooLarge { .. } => {
                 ("too-large", S::PAYLOAD_TOO_LARGE, "Too large", NOT_APPLIED, None)
             }
@@ -185,6 +211,17 @@ impl Problem {
             Self::QuorumNotMet { cause, .. } => {
                 format!("{cause}; the write may survive: retry with the same Idempotency-Key")
             }
+            Self::ReadQuorumNotMet { too_few, is_write: true } => {
+                format!("{too_few}; nothing was written")
+            }
+            Self::ReadQuorumNotMet { too_few, is_write: false } => too_few.to_string(),
+            Self::LookupUnreachable { too_few } => format!(
+                "{too_few}, too few to know whether the write took effect; nothing was written now: retry with the same Idempotency-Key"
+            ),
+            Self::WriteBackFailed { detail } => {
+                format!("{detail}; returning it could make a later read go back behind it")
+            }
+            Self::RetryTooOld { detail } => format!("{detail}; nothing was written"),
             Self::IdConflict { detail }
             | Self::Unreadable { detail }
             | Self::StoreFailed { detail } => detail.clone(),
@@ -200,6 +237,8 @@ impl Problem {
             Self::UnknownParameter { name } => json!({ "field": name }),
             Self::TooLarge { what, bytes_max } => json!({ "field": what, "bytes_max": bytes_max }),
             Self::NotReady { reasons } => json!({ "reasons": reasons }),
+            Self::ReadQuorumNotMet { too_few, .. } => unanswered("read_quorum_not_met", too_few),
+            Self::LookupUnreachable { too_few } => unanswered("lookup_unreachable", too_few),
             Self::QuorumNotMet { receipt, cause } => {
                 receipt::indeterminate(receipt, reason_of(cause))
             }
@@ -225,6 +264,20 @@ impl Problem {
         }
         headers
     }
+}
+
+/// Which members answered, and why the others did not.
+fn unanswered(reason: &str, too_few: &TooFewAnswers) -> Value {
+    let members = too_few.members.iter().map(|(node, why)| match why {
+        None => json!({ "node": node, "standing": "answered" }),
+        Some(why) => json!({ "node": node, "standing": why }),
+    });
+    json!({
+        "reason": reason,
+        "got": too_few.got,
+        "needed": too_few.needed,
+        "members": members.collect::<Vec<_>>(),
+    })
 }
 
 /// The reason in the words of the metrics.
@@ -263,8 +316,26 @@ impl From<WriteFailed> for Problem {
             WriteFailed::Clock(fault) => Self::ClockFault { detail: fault.to_string() },
             // The copies asked for are the only part of the rule that a request can set.
             WriteFailed::Invalid(cause) => Self::invalid("w", &cause),
+            WriteFailed::Forbidden { field, detail } => Self::Invalid { field, detail },
+            WriteFailed::NoReadQuorum(too_few) => {
+                Self::ReadQuorumNotMet { too_few, is_write: true }
+            }
+            WriteFailed::LookupUnreachable(too_few) => Self::LookupUnreachable { too_few },
             WriteFailed::Refused(error) => error.into(),
             WriteFailed::Indeterminate { receipt, cause } => Self::QuorumNotMet { receipt, cause },
+        }
+    }
+}
+
+impl From<ReadFailed> for Problem {
+    fn from(failed: ReadFailed) -> Self {
+        match failed {
+            ReadFailed::Invalid { field, detail } => Self::Invalid { field, detail },
+            ReadFailed::TooFewAnswers(too_few) => {
+                Self::ReadQuorumNotMet { too_few, is_write: false }
+            }
+            ReadFailed::WriteBack(cause) => Self::WriteBackFailed { detail: cause.to_string() },
+            ReadFailed::Store(error) => error.into(),
         }
     }
 }
@@ -275,6 +346,7 @@ impl From<StoreError> for Problem {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::TooLarge { what, limit, .. } => Self::TooLarge { what, bytes_max: limit },
             StoreError::IdConflict { .. } => Self::IdConflict { detail: error.to_string() },
+            StoreError::RetryTooOld { .. } => Self::RetryTooOld { detail: error.to_string() },
             StoreError::Failed { .. } => Self::StoreFailed { detail: error.to_string() },
             StoreError::Unreadable { .. } => Self::Unreadable { detail: error.to_string() },
             StoreError::Closed => Self::ShuttingDown,

@@ -7,20 +7,23 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use bytes::Bytes;
 use quorum_core::{Durability, WriteId};
 
 use super::percent;
 use super::problem::Problem;
-use crate::config::WriteQuorum;
 use crate::config::check::ACK_TIMEOUT_MAX;
+use crate::config::{Consistency, ReadQuorum, WriteQuorum};
 use crate::record::{Key, Namespace};
 
 /// Items of a page unless the client asks for another number.
 const LIMIT_DEFAULT: usize = 100;
 /// Most items of a page.
 const LIMIT_MAX: usize = 1_000;
+
+/// The header by which a client says that it made the request before.
+const RETRY: &str = "Quorum-Retry";
 
 /// The decoded parameters of a request, each known and given at most once.
 #[derive(Debug)]
@@ -90,20 +93,28 @@ pub(super) struct WriteParameters {
     pub(super) copies: Option<WriteQuorum>,
     pub(super) timeout: Option<Duration>,
     pub(super) durability: Option<Durability>,
+    pub(super) consistency: Option<Consistency>,
     pub(super) write_id: Option<WriteId>,
+    pub(super) is_retry: bool,
 }
 
 impl WriteParameters {
     /// Reads the parameters of a write in a mesh of `members`.
     pub(super) fn parse(uri: &Uri, headers: &HeaderMap, members: usize) -> Result<Self, Problem> {
         let given = Parameters::parse(uri, &["w", "timeout", "durability", "consistency"])?;
-        given.consistency("quorum")?;
         refuse_conditions(headers)?;
+        let (write_id, is_retry) = (write_id(headers)?, is_retry(headers)?);
+        if is_retry && write_id.is_none() {
+            let detail = "a retry needs the Idempotency-Key of the first attempt";
+            return Err(Problem::invalid(RETRY, &detail));
+        }
         Ok(Self {
             copies: given.read("w", |text| copies(text, members))?,
             timeout: given.read("timeout", timeout)?,
             durability: given.read("durability", durability)?,
-            write_id: write_id(headers)?,
+            consistency: given.read("consistency", Consistency::from_str)?,
+            write_id,
+            is_retry,
         })
     }
 }
@@ -147,6 +158,20 @@ fn write_id(headers: &HeaderMap) -> Result<Option<WriteId>, Problem> {
     unquoted.parse().map(Some).map_err(|error| Problem::invalid(FIELD, &error))
 }
 
+/// Whether the request says that it was made before.
+fn is_retry(headers: &HeaderMap) -> Result<bool, Problem> {
+    let mut values = headers.get_all(RETRY).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Problem::invalid(RETRY, &"given more than once"));
+    }
+    match value.map(HeaderValue::as_bytes) {
+        None | Some(b"0") => Ok(false),
+        Some(b"1") => Ok(true),
+        Some(_) => Err(Problem::invalid(RETRY, &"expected 1 or 0")),
+    }
+}
+
 /// A condition that is passed over would turn a guarded write into a blind one.
 fn refuse_conditions(headers: &HeaderMap) -> Result<(), Problem> {
     let conditions = [
@@ -164,9 +189,43 @@ fn refuse_conditions(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads the parameters of a read, which change nothing yet.
-pub(super) fn check_read(uri: &Uri) -> Result<(), Problem> {
-    Parameters::parse(uri, &["consistency"])?.consistency("local")
+/// What a read asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReadParameters {
+    pub(super) consistency: Option<Consistency>,
+    pub(super) members: Option<ReadQuorum>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl ReadParameters {
+    pub(super) fn parse(uri: &Uri) -> Result<Self, Problem> {
+        let given = Parameters::parse(uri, &["consistency", "r", "timeout"])?;
+        Ok(Self {
+            consistency: given.read("consistency", Consistency::from_str)?,
+            members: given.read("r", ReadQuorum::from_str)?,
+            timeout: given.read("timeout", timeout)?,
+        })
+    }
+}
+
+/// What somebody asks who wants to know what became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StatusParameters {
+    pub(super) copies: Option<usize>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl StatusParameters {
+    /// Reads the parameters in a mesh of `members`.
+    pub(super) fn parse(uri: &Uri, members: usize) -> Result<Self, Problem> {
+        let given = Parameters::parse(uri, &["copies", "timeout"])?;
+        let copies = |text: &str| {
+            let copies = text.parse().ok().filter(|copies| (1..=members).contains(copies));
+            copies
+                .ok_or_else(|| format!("{text:?} is outside 1..={members}, the number of members"))
+        };
+        Ok(Self { copies: given.read("copies", copies)?, timeout: given.read("timeout", timeout)? })
+    }
 }
 
 /// Which part of a namespace is listed.
@@ -215,8 +274,6 @@ pub(super) fn check_none(uri: &Uri) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn uri(text: &str) -> Uri {
@@ -244,7 +301,9 @@ mod tests {
             copies: Some(WriteQuorum::Exactly(2)),
             timeout: Some(Duration::from_millis(1_500)),
             durability: Some(Durability::Relaxed),
+            consistency: Some(Consistency::Quorum),
             write_id: None,
+            is_retry: false,
         };
         assert_eq!(read, expected);
         assert_eq!(write("w=majority").expect("valid").copies, Some(WriteQuorum::Majority));
@@ -264,7 +323,6 @@ mod tests {
             ("timeout=2h", "timeout"),
             ("timeout=soon", "timeout"),
             ("durability=never", "durability"),
-            ("consistency=linearizable", "consistency"),
             ("consistency=strong", "consistency"),
             ("timeuot=2s", "?timeuot"),
             ("W=1", "?W"),
@@ -283,12 +341,35 @@ mod tests {
     }
 
     #[test]
-    fn a_read_of_more_than_this_node_is_not_served_as_local() {
-        assert!(check_read(&uri("/v1/kv/ns/k?consistency=local")).is_ok());
-        for consistency in ["quorum", "linearizable"] {
-            let read = check_read(&uri(&format!("/v1/kv/ns/k?consistency={consistency}")));
-            assert!(matches!(read, Err(Problem::NotSupported { .. })), "{consistency}");
+    fn a_read_says_how_consistent_it_must_be() {
+        let read = ReadParameters::parse(&uri("/v1/kv/ns/k?consistency=quorum&r=2&timeout=1s"));
+        let expected = ReadParameters {
+            consistency: Some(Consistency::Quorum),
+            members: Some(ReadQuorum::Exactly(2)),
+            timeout: Some(Duration::from_secs(1)),
+        };
+        assert_eq!(read.expect("valid"), expected);
+        for (query, field) in
+            [("consistency=strong", "consistency"), ("r=most", "r"), ("w=1", "?w")]
+        {
+            let read = ReadParameters::parse(&uri(&format!("/v1/kv/ns/k?{query}")));
+            assert_eq!(blamed(read), field, "{query}");
         }
+    }
+
+    #[test]
+    fn a_retry_names_the_write_that_it_retries() {
+        let mut headers = HeaderMap::new();
+        headers.insert("quorum-retry", HeaderValue::from_static("1"));
+        let unnamed = WriteParameters::parse(&uri("/v1/kv/a/b"), &headers, 3);
+        assert_eq!(blamed(unnamed), "Quorum-Retry");
+        let id = HeaderValue::from_static("30313233-3435-3637-3839-616263646566");
+        headers.insert("idempotency-key", id);
+        let named = WriteParameters::parse(&uri("/v1/kv/a/b"), &headers, 3);
+        assert!(named.expect("valid").is_retry);
+        headers.insert("quorum-retry", HeaderValue::from_static("yes"));
+        let odd = WriteParameters::parse(&uri("/v1/kv/a/b"), &headers, 3);
+        assert_eq!(blamed(odd), "Quorum-Retry");
     }
 
     #[test]

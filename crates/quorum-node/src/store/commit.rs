@@ -8,17 +8,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use quorum_core::{Applied, Dot, Hlc, Lineage, Reply, WriteId};
+use quorum_core::{Applied, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
 use tracing::Span;
 
 use super::directory::Directory;
 use super::draft::{Draft, Finished, Held};
 use super::engine::{Batch, Engine, EngineError, Sync, View};
 use super::error::{StoreError, with_causes};
+use super::facts::Fact;
 use super::intake::{Done, Job};
 use super::schema::LineageNumber;
 use super::shared::Shared;
 use crate::receive::Admitted;
+
+/// What a node that takes another incarnation knows of itself: its disk has lost something that it acknowledged.
+const LOST: Fact = Fact::Recovery(Recovery::Recovering);
 
 /// What to say once the batch is committed. Dropped if it is not.
 enum Answer {
@@ -26,6 +30,7 @@ enum Answer {
     Merged { replies: Vec<Reply>, done: Done<Applied> },
     Reserved { ceiling: Hlc },
     Reincarnated { lineage: Lineage, done: Done<()> },
+    Established { fact: Fact, done: Done<()> },
     Trimmed { up_to: u64, done: Done<u64> },
     Finished { done: Done<()> },
 }
@@ -177,7 +182,12 @@ impl Committer {
                     true
                 }
                 Answer::Reincarnated { lineage, done } => {
+                    shared.facts.write().take(&LOST);
                     intake.sequencer.switch(lineage);
+                    done.send(()).is_ok()
+                }
+                Answer::Established { fact, done } => {
+                    shared.facts.write().take(&fact);
                     done.send(()).is_ok()
                 }
                 Answer::Trimmed { up_to, done } => done.send(up_to).is_ok(),
@@ -239,7 +249,8 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
                 Admitted::Record { record, key, is_tombstone, covers } => {
                     draft.merge(&record, &key, is_tombstone, &covers)
                 }
-                Admitted::Covers(covers) => Ok(draft.adopt(&covers)),
+                Admitted::Covers { covers, void: false } => Ok(draft.adopt(&covers)),
+                Admitted::Covers { covers, void: true } => Ok(draft.adopt_void(&covers)),
                 Admitted::Answered(reply) => Ok(reply),
             };
             let replies = items.into_iter().map(reply).collect::<Result<_, _>>()?;
@@ -260,8 +271,13 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
             write_ids.iter().for_each(|write_id| draft.forget(write_id));
             Answer::Finished { done }
         }
+        Job::Establish { fact, done } => {
+            draft.establish(&fact);
+            Answer::Established { fact, done }
+        }
         Job::Reincarnate { lineage, done } => {
             draft.begin(&lineage);
+            draft.establish(&LOST);
             Answer::Reincarnated { lineage, done }
         }
     })

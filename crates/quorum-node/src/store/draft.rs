@@ -15,6 +15,7 @@ use quorum_core::{
 use super::config::StoreConfig;
 use super::engine::{Batch, PageLimit, Space, View};
 use super::error::StoreError;
+use super::facts::Fact;
 use super::lineages::Lineages;
 use super::merge::{Contender, Merged, merge};
 use super::schema::{
@@ -137,6 +138,22 @@ impl<'a> Draft<'a> {
     pub(crate) fn cover_void(&mut self, dots: &[(Lineage, SeqSet)]) {
         self.finished.wants_sync = true;
         self.cover_all(dots, None);
+    }
+
+    /// Covers dots that no member holds, as a peer says.
+    pub(crate) fn adopt_void(&mut self, dots: &[(Lineage, SeqSet)]) -> Reply {
+        if let Some(reply) = self.refuse_covers(dots) {
+            return reply;
+        }
+        self.cover_void(dots);
+        Reply::Stored
+    }
+
+    /// Remembers something about a member.
+    pub(crate) fn establish(&mut self, fact: &Fact) {
+        self.finished.wants_sync = true;
+        let (key, value) = fact.encode();
+        self.finished.batch.put(Space::Meta, key, value);
     }
 
     /// Raises the clock's ceiling.

@@ -25,6 +25,13 @@ pub enum StoreError {
         /// The longest allowed, in bytes.
         limit: usize,
     },
+    /// The write id was first used longer ago than ids are told apart, so it cannot be known whether the write took
+    /// effect then. Nothing happened.
+    #[error("write id {write_id} is too old to be told from a new write")]
+    RetryTooOld {
+        /// The id.
+        write_id: WriteId,
+    },
     /// The caller gave a write id that names another write. Nothing happened; a retry needs an id of its own.
     #[error("write id {write_id} was used before for another write")]
     IdConflict {

@@ -14,6 +14,7 @@ use tracing::Span;
 
 use super::config::StoreConfig;
 use super::error::StoreError;
+use super::facts::Fact;
 use super::schema::RecordKey;
 use super::sequencer::Sequencer;
 use crate::receive::Admitted;
@@ -43,6 +44,8 @@ pub(crate) enum Job {
     Trim { lineage: Lineage, up_to: u64, done: Done<u64> },
     /// Forget write ids.
     Forget { write_ids: Vec<WriteId>, done: Done<()> },
+    /// Remember something about a member.
+    Establish { fact: Fact, done: Done<()> },
     /// Go on in a lineage of a new incarnation.
     Reincarnate { lineage: Lineage, done: Done<()> },
 }
@@ -65,6 +68,7 @@ impl Job {
             | Self::Cover { .. }
             | Self::Trim { .. }
             | Self::Forget { .. }
+            | Self::Establish { .. }
             | Self::Reincarnate { .. } => (0, 0),
         }
     }

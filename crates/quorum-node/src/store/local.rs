@@ -19,6 +19,7 @@ use super::error::StoreError;
 use super::intake::{InFlight, IntakeState, Job};
 use super::schema::{RecordKey, WriteEntry};
 use super::shared::Shared;
+use super::write_id_age::write_id_millis;
 use crate::record::{ContentRef, WriteOp, encode};
 
 /// The wait until a staged write is durable.
@@ -96,7 +97,7 @@ impl LocalStore for Store {
             payload,
             key: RecordKey::new(&op.namespace, &op.key),
             is_tombstone: value.is_none(),
-            floor: Hlc::ZERO,
+            floor: op.above.map_or(Hlc::ZERO, |above| above.hlc),
             is_restamp: false,
         };
         self.place(write).await
@@ -199,7 +200,13 @@ impl Store {
             );
             return Ok(Some(self.staged(earlier.record.clone(), wait)));
         }
-        let Some(earlier) = self.write_entry(&write_id)? else { return Ok(None) };
+        let Some(earlier) = self.write_entry(&write_id)? else {
+            let is_too_old = write_id_millis(&write_id).is_some_and(|made| self.is_expired(made));
+            return if is_too_old { Err(StoreError::RetryTooOld { write_id }) } else { Ok(None) };
+        };
+        if self.is_expired(earlier.hlc.millis()) {
+            return Err(StoreError::RetryTooOld { write_id });
+        }
         if earlier.digest != write.digest {
             return Err(StoreError::IdConflict { write_id });
         }

@@ -24,6 +24,7 @@ use super::draft::{Draft, Held};
 use super::engine::fjall::FjallEngine;
 use super::engine::{Engine, PageLimit, Space, Sync, View};
 use super::error::OpenError;
+use super::facts::Facts;
 use super::intake::Intake;
 use super::journal;
 use super::lineages::Lineages;
@@ -128,6 +129,7 @@ impl Store {
             intake: Intake::new(sequencer),
             published: RwLock::new(published),
             lineages,
+            facts: RwLock::new(kept.facts),
             engine: RwLock::new(Some(engine.clone())),
             syncs: AtomicU64::new(0),
             synced_records: AtomicU64::new(0),
@@ -199,6 +201,7 @@ pub(super) struct Kept {
     /// At or above every timestamp issued or seen.
     floor: Hlc,
     pub(super) lineages: Lineages,
+    facts: Facts,
     pub(super) trimmed: BTreeMap<LineageNumber, u64>,
     pub(super) frontier: BTreeMap<LineageNumber, SeqSet>,
 }
@@ -240,6 +243,8 @@ impl Kept {
             }
         } else if let Some(number) = meta::trimmed_number(key) {
             self.trimmed.insert(number?, decode_u64(value)?);
+        } else {
+            self.facts.read(key, value)?;
         }
         Ok(())
     }

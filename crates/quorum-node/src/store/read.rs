@@ -12,6 +12,7 @@ use super::Store;
 use super::engine::{PageLimit, Space, View};
 use super::error::StoreError;
 use super::schema::{Head, RecordKey, WriteEntry};
+use super::write_id_age::write_id_millis;
 use crate::record::{Content, Key, Namespace};
 
 /// Records read at once when everything is paged through.
@@ -64,6 +65,18 @@ pub struct FoundWrite {
     pub key: Key,
     /// The record itself, while no other write has taken its place.
     pub record: Option<Arc<Record>>,
+}
+
+/// What is known here of a write id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever asks must judge every case")]
+pub enum WriteLookup {
+    /// Nothing.
+    Unknown,
+    /// It was used longer ago than ids are told apart, or says itself that it was made then.
+    Expired,
+    /// The write that it names.
+    Known(Box<FoundWrite>),
 }
 
 impl Store {
@@ -156,41 +169,50 @@ impl Store {
         Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
-    /// What a write id names, if it was used within the configured horizon and the write is synced here.
+    /// What a write id names, if the write is synced here.
     ///
     /// A write that is still on its way to the disk is found by staging it again.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unreadable`], or [`StoreError::Closed`].
-    pub fn lookup(&self, write_id: &WriteId) -> Result<Option<FoundWrite>, StoreError> {
-        let Some(entry) = self.write_entry(write_id)? else { return Ok(None) };
+    pub fn lookup(&self, write_id: &WriteId) -> Result<WriteLookup, StoreError> {
+        let Some(entry) = self.write_entry(write_id)? else {
+            let is_too_old = write_id_millis(write_id).is_some_and(|made| self.is_expired(made));
+            return Ok(if is_too_old { WriteLookup::Expired } else { WriteLookup::Unknown });
+        };
+        if self.is_expired(entry.hlc.millis()) {
+            return Ok(WriteLookup::Expired);
+        }
         let lineage = self.shared.lineages.read().name(entry.lineage)?.clone();
         let record = self.record_at(&*self.shared.view()?, &entry.key)?;
         let dot = Dot { lineage, seq: entry.seq };
         let (namespace, key) = entry.key.split()?;
-        Ok(Some(FoundWrite {
+        Ok(WriteLookup::Known(Box::new(FoundWrite {
             version: Version { hlc: entry.hlc, origin: dot.lineage.origin.clone() },
             record: record.filter(|record| record.dot == dot),
             dot,
             digest: entry.digest,
             namespace,
             key,
-        }))
+        })))
     }
 
     pub(super) fn write_entry(&self, write_id: &WriteId) -> Result<Option<WriteEntry>, StoreError> {
         let entry = self.shared.view()?.get(Space::Writes, write_id.as_bytes())?;
-        let entry = entry.map(|value| WriteEntry::decode(&value)).transpose()?;
-        let oldest = self.oldest_write_millis();
-        Ok(entry.filter(|entry| entry.hlc.millis() >= oldest))
+        Ok(entry.map(|value| WriteEntry::decode(&value)).transpose()?)
     }
 
-    /// Before this, write ids are forgotten.
-    pub(super) fn oldest_write_millis(&self) -> u64 {
+    /// Whether a write of this time is older than ids are told apart.
+    pub(super) fn is_expired(&self, millis: u64) -> bool {
+        millis < self.millis_ago(1)
+    }
+
+    /// So many horizons ago.
+    pub(super) fn millis_ago(&self, horizons: u64) -> u64 {
         let horizon = self.shared.config.write_id_horizon.as_millis();
         let horizon = u64::try_from(horizon).unwrap_or(u64::MAX);
-        wall_millis(&self.shared.clock).saturating_sub(horizon)
+        wall_millis(&self.shared.clock).saturating_sub(horizon.saturating_mul(horizons))
     }
 
     pub(super) fn record_at(

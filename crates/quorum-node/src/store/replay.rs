@@ -50,7 +50,7 @@ impl LogSource for Store {
 
 impl Store {
     /// Reads where reading may wait for the disk; an error is logged.
-    async fn reading<T: Send + 'static>(
+    pub(super) async fn reading<T: Send + 'static>(
         &self,
         doing: &'static str,
         read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,

@@ -11,6 +11,7 @@ use super::commit::Stopped;
 use super::config::StoreConfig;
 use super::engine::{Engine, Sizes, View};
 use super::error::StoreError;
+use super::facts::Facts;
 use super::intake::Intake;
 use super::lineages::Lineages;
 use super::schema::LineageNumber;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) intake: Intake,
     pub(crate) published: RwLock<Published>,
     pub(crate) lineages: RwLock<Lineages>,
+    /// What is remembered durably about members.
+    pub(crate) facts: RwLock<Facts>,
     /// `None` once the store is closed.
     pub(crate) engine: RwLock<Option<Arc<dyn Engine>>>,
     pub(crate) syncs: AtomicU64,

@@ -56,7 +56,8 @@ impl Store {
     ///
     /// Dropped halfway, a part is forgotten.
     pub async fn forget_old_writes(&self) -> Result<usize, StoreError> {
-        let oldest = self.oldest_write_millis();
+        // Twice the horizon: so long an id that comes too late is known to be too old, not taken for a new one.
+        let oldest = self.millis_ago(2);
         let (mut after, mut forgotten): (Option<Bytes>, usize) = (None, 0);
         loop {
             let page =
@@ -111,7 +112,7 @@ impl Store {
         Ok(lineage)
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T, StoreError> {
+    pub(super) async fn ask<T>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
         self.shared.intake.submit(job(done))?;
         answer.await.map_err(|_| self.shared.intake.stopped())

@@ -9,6 +9,7 @@ mod convergence;
 mod coordinator_gone;
 mod graceful_stop;
 mod harness;
+mod histories;
 mod idempotency;
 mod identities;
 mod kill_9;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use quorum_core::{ClusterId, Digest};
 use quorum_node::record::{Key, Namespace};
-use quorum_node::store::{OpenError, Store, StoreConfig, StoreIdentity, verify};
+use quorum_node::store::{OpenError, Store, StoreConfig, StoreIdentity, WriteLookup, verify};
 
 use crate::damage::copy;
 use crate::harness::{
@@ -119,8 +119,10 @@ async fn format_1_is_read_for_ever() {
     let frontier = store.frontier();
     assert_eq!(frontier.of(&lineage("n2", 3)), Some(&vec![(1, 5), (7, 7)].into()));
     assert_eq!(frontier.len(), 5 + 6);
-    let found = store.lookup(&op("a", "1").write_id).expect("readable").expect("remembered");
-    assert_eq!((found.dot.seq, found.record), (1, None));
+    match store.lookup(&op("a", "1").write_id).expect("readable") {
+        WriteLookup::Known(found) => assert_eq!((found.dot.seq, found.record), (1, None)),
+        other => panic!("not remembered: {other:?}"),
+    }
 }
 
 /// Makes that directory. Run by hand, once for each format: `cargo test -p quorum-node --test store make_format_1 --

@@ -141,6 +141,7 @@ pub(crate) fn op(name: &str, value: &str) -> WriteOp {
         value: Some(Bytes::from(value.to_owned())),
         write_id: WriteId::from_bytes(write_id),
         durability: Durability::Fsync,
+        above: None,
     }
 }
 

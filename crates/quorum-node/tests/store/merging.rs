@@ -137,6 +137,7 @@ async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
     let bare = Incoming {
         record: None,
         covers: vec![(n2.clone(), SeqSet::from(vec![(9, 9)]))],
+        void: false,
         trace: None,
     };
     assert_eq!(apply(&store, vec![bare]).await, [busy]);

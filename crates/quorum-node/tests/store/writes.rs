@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorum_core::{Durability, LocalStore, ReplicaStore};
+use quorum_core::{Durability, LocalStore, ReplicaStore, WriteId};
+use quorum_node::record::WriteOp;
 use quorum_node::store::engine::memory::MemoryDisk;
-use quorum_node::store::{StoreConfig, StoreError, StoreState};
+use quorum_node::store::{FoundWrite, Store, StoreConfig, StoreError, StoreState, WriteLookup};
 
 use crate::harness::{
     TestClock, WALL, apply, contiguous, incoming, key, lineage, namespace, on_disk, on_memory,
@@ -103,7 +104,7 @@ async fn a_write_id_names_one_write() {
         later.durable.await.expect("durable long ago");
         let conflict = store.stage(other.clone()).await.map(|_| ());
         assert_eq!(conflict, Err(StoreError::IdConflict { write_id: other.write_id }));
-        let found = store.lookup(&other.write_id).expect("readable").expect("known");
+        let found = known(&store, &other.write_id);
         assert_eq!((found.dot, found.key), (first.record.dot.clone(), key("a")));
         assert_eq!(found.record.as_deref(), Some(&*first.record));
     }
@@ -115,18 +116,52 @@ async fn an_overwritten_write_is_still_found_by_its_id_until_the_horizon() {
     let store = on_memory_with(&disk, "n1", StoreConfig::default(), &clock);
     let first = write(&store, op("a", "1")).await;
     write(&store, op("a", "2")).await;
-    let found = store.lookup(&first.write_id).expect("readable").expect("known");
+    let found = known(&store, &first.write_id);
     assert_eq!((found.version, found.record), (first.version(), None));
 
     assert_eq!(store.forget_old_writes().await, Ok(0));
     clock.set_wall(WALL + 24 * 60 * 60 * 1_000 + 1);
-    assert_eq!(store.lookup(&first.write_id), Ok(None));
+    assert_eq!(store.lookup(&first.write_id), Ok(WriteLookup::Expired));
+    let write_id = first.write_id;
+    let again = store.stage(op("a", "1")).await.map(|_| ());
+    assert_eq!(again, Err(StoreError::RetryTooOld { write_id }), "never executed a second time");
     write(&store, op("b", "1")).await;
+    // Kept for twice the horizon, so that what comes too late is known to.
+    assert_eq!(store.forget_old_writes().await, Ok(0));
+    clock.set_wall(WALL + 2 * 24 * 60 * 60 * 1_000 + 1);
     assert_eq!(store.forget_old_writes().await, Ok(2));
     assert_eq!(store.forget_old_writes().await, Ok(0));
-    clock.set_wall(WALL);
-    assert_eq!(store.lookup(&first.write_id), Ok(None), "forgotten for good");
-    assert!(store.lookup(&op("b", "1").write_id).expect("readable").is_some());
+    assert_eq!(store.lookup(&first.write_id), Ok(WriteLookup::Unknown), "forgotten for good");
+}
+
+/// An id of version 7 says itself when it was made.
+#[tokio::test]
+async fn an_id_that_says_it_is_too_old_is_never_taken_for_a_new_write() {
+    let store = on_memory(&MemoryDisk::new());
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&(WALL - 24 * 60 * 60 * 1_000 - 1).to_be_bytes()[2..]);
+    (bytes[6], bytes[8]) = (0x70, 0x80);
+    let write_id = WriteId::from_bytes(bytes);
+    assert_eq!(store.lookup(&write_id), Ok(WriteLookup::Expired));
+    let staged = store.stage(WriteOp { write_id, ..op("a", "1") }).await.map(|_| ());
+    assert_eq!(staged, Err(StoreError::RetryTooOld { write_id }));
+    assert_eq!(store.issued(), 0);
+}
+
+/// The second phase of a two-phase write.
+#[tokio::test]
+async fn a_write_lies_above_the_version_it_is_told_to() {
+    let store = on_memory(&MemoryDisk::new());
+    let theirs = record(&lineage("n2", 1), 1, "a", Some("theirs"), WALL + 250_000);
+    let ours = write(&store, WriteOp { above: Some(theirs.version()), ..op("a", "1") }).await;
+    assert!(ours.version() > theirs.version());
+}
+
+fn known(store: &Store, write_id: &WriteId) -> FoundWrite {
+    match store.lookup(write_id).expect("readable") {
+        WriteLookup::Known(found) => *found,
+        other => panic!("not known: {other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -140,7 +175,7 @@ async fn a_restamped_write_has_a_new_place_above_what_was_asked_and_its_old_id()
     assert_eq!((second.write_id, &second.payload), (first.write_id, &first.payload));
     assert_eq!(second.dot.seq, 2);
     assert!(second.hlc > theirs.hlc);
-    let found = store.lookup(&first.write_id).expect("readable").expect("known");
+    let found = known(&store, &first.write_id);
     assert_eq!(found.dot, second.dot);
 }
 

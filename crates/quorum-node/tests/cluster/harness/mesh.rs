@@ -117,6 +117,7 @@ pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
         copies: None,
         timeout: None,
         durability: None,
+        is_retry: false,
     }
 }
 

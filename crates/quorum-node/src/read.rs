@@ -1,0 +1,236 @@
+//! Reads one key: from this node alone, or from as many members as the policy asks for.
+//!
+//! A quorum read asks every member for the version of what it holds; only one sends the value, this node if it has the
+//! newest. What too few members hold is brought to a write quorum before it is returned, so that no later read goes
+//! back behind it (Attiya, Bar-Noy and Dolev 1995).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quorum_core::{
+    Answer, CommitOptions, Held, Incoming, Newest, PeerId, Question, ReadAnswer, ReadTracker,
+    Record, ReplicaStore, Unavailable,
+};
+
+use crate::config::{Consistency, ReadQuorum};
+use crate::poll::TooFewAnswers;
+use crate::record::{Content, Key, Namespace};
+use crate::store::{RecordKey, StoreError, StoredRecord};
+use crate::write::{WriteFailed, Writes};
+
+/// One read as a client words it.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
+pub struct ReadRequest {
+    /// Where.
+    pub namespace: Namespace,
+    /// Under which key.
+    pub key: Key,
+    /// What the read must promise; as the namespace is configured if left out.
+    pub consistency: Option<Consistency>,
+    /// Members that must answer; as the namespace is configured if left out.
+    pub members: Option<ReadQuorum>,
+    /// How long to wait for them; as configured if left out.
+    pub timeout: Option<Duration>,
+}
+
+/// What a read has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadFound {
+    /// The newest record of the key, a tombstone included.
+    pub stored: Option<StoredRecord>,
+    /// What the read promises.
+    pub consistency: Consistency,
+    /// Members that answered, of those that were needed.
+    pub answers: (usize, usize),
+    /// Whether every such read hears a member of every write quorum of the namespace.
+    pub overlapping: bool,
+}
+
+/// A read without a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadFailed {
+    /// The read asks for something that cannot be.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// What of it.
+        field: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// Too few members answered in time.
+    #[error("read quorum not met: {0}")]
+    TooFewAnswers(TooFewAnswers),
+    /// The newest record is at too few members and could not be brought to more in time.
+    #[error("the newest record is at too few members: {0}")]
+    WriteBack(Box<WriteFailed>),
+    /// The local store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a quorum read of one key is made of.
+struct Plan {
+    consistency: Consistency,
+    r: usize,
+    /// Members at which the newest record must be before it is returned.
+    w: usize,
+    overlapping: bool,
+    deadline: Instant,
+}
+
+impl Writes {
+    /// Reads one key.
+    pub(crate) async fn read(&self, request: ReadRequest) -> Result<ReadFound, ReadFailed> {
+        let policy = self.policies.of(&request.namespace);
+        let consistency = request.consistency.unwrap_or_else(|| policy.consistency());
+        if consistency == Consistency::Linearizable && !policy.is_linearizable() {
+            let detail = "linearizable reads need a namespace that is configured so".to_owned();
+            return Err(ReadFailed::Invalid { field: "consistency", detail });
+        }
+        if consistency == Consistency::Local {
+            let stored = self.writer.store().get(&request.namespace, &request.key)?;
+            let overlapping = policy.write().w() == self.members.count();
+            return Ok(ReadFound { stored, consistency, answers: (1, 1), overlapping });
+        }
+        let r = match request.members {
+            Some(asked) => self
+                .policies
+                .requested_r(&request.namespace, asked)
+                .map_err(|detail| ReadFailed::Invalid { field: "r", detail })?,
+            None => policy.r(),
+        };
+        let (n, mut w) = (self.members.count(), policy.write().w());
+        if consistency == Consistency::Linearizable {
+            if 2 * r <= n {
+                let detail = format!("{r} of {n} is no majority, which this namespace needs");
+                return Err(ReadFailed::Invalid { field: "r", detail });
+            }
+            w = n / 2 + 1;
+        }
+        let timeout = request.timeout.unwrap_or(self.read_timeout);
+        let deadline = self.clock.now() + timeout;
+        let plan = Plan { consistency, r, w, overlapping: r + w > n, deadline };
+        self.read_quorum(&request.namespace, &request.key, plan).await
+    }
+
+    async fn read_quorum(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+        plan: Plan,
+    ) -> Result<ReadFound, ReadFailed> {
+        let own = self.writer.store().get(namespace, key)?;
+        let tracker = self
+            .newest(namespace, key, own.as_ref(), plan.r, plan.deadline)
+            .await
+            .map_err(ReadFailed::TooFewAnswers)?;
+        let found = |stored| ReadFound {
+            stored,
+            consistency: plan.consistency,
+            answers: (tracker.got(), tracker.needed()),
+            overlapping: plan.overlapping,
+        };
+        let newest = tracker.newest();
+        let Some((version, digest)) = &newest else { return Ok(found(None)) };
+        let is_newest = |record: &Record| record.version() == *version && record.digest == *digest;
+        let at = tracker.holders(&newest).count();
+        let (stored, mut is_written) = match own.filter(|own| is_newest(&own.record)) {
+            Some(own) => (own, at >= plan.w),
+            None => {
+                let (from, record) = self.fetch(key, namespace, &tracker, &newest, &plan).await?;
+                let is_written = is_newest(&record) && at >= plan.w;
+                self.take_in(&from, &record).await;
+                (stored(record)?, is_written)
+            }
+        };
+        if plan.w <= 1 {
+            is_written = true;
+        }
+        if !is_written {
+            self.write_back(&stored.record, &plan).await?;
+        }
+        Ok(found(Some(stored)))
+    }
+
+    /// Asks all members which version of a key they hold, until `r` have answered.
+    pub(crate) async fn newest(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+        own: Option<&StoredRecord>,
+        r: usize,
+        deadline: Instant,
+    ) -> Result<ReadTracker, TooFewAnswers> {
+        let held = own.map(|own| (own.record.version(), own.record.digest));
+        let own = if self.is_recovering() {
+            ReadAnswer::Unavailable(Unavailable::Recovering)
+        } else {
+            ReadAnswer::Held(held)
+        };
+        let question = question(namespace, key, false);
+        self.members
+            .ask(question, own, r, deadline, |_, answer| match answer {
+                Answer::Newest(newest) => {
+                    ReadAnswer::Held(newest.map(|newest| (newest.version, newest.digest)))
+                }
+                _ => ReadAnswer::Unavailable(Unavailable::Failed),
+            })
+            .await
+    }
+
+    /// The record itself, from a member that holds it; or a newer one, if it holds that by now.
+    async fn fetch(
+        &self,
+        key: &Key,
+        namespace: &Namespace,
+        tracker: &ReadTracker,
+        newest: &Held,
+        plan: &Plan,
+    ) -> Result<(PeerId, Arc<Record>), ReadFailed> {
+        for holder in tracker.holders(newest).filter(|holder| **holder != self.members.local) {
+            let question = question(namespace, key, true);
+            let answer = self.members.ask_one(holder, question, plan.deadline).await;
+            if let Answer::Newest(Some(Newest { record: Some(record), .. })) = answer
+                && record.is_intact()
+                && Some((record.version(), record.digest)) >= *newest
+            {
+                return Ok((holder.clone(), Arc::new(record)));
+            }
+        }
+        // Whoever held it cannot be reached any more.
+        let members = tracker.answers().map(|(member, _)| (member.clone(), Some("timeout")));
+        Err(ReadFailed::TooFewAnswers(TooFewAnswers {
+            got: 0,
+            needed: 1,
+            members: members.collect(),
+        }))
+    }
+
+    /// Merges what a peer holds into this node's store, as if the peer had sent it.
+    pub(crate) async fn take_in(&self, from: &PeerId, record: &Arc<Record>) -> quorum_core::Reply {
+        let record = Some(Arc::clone(record));
+        let item = Incoming { record, covers: Vec::new(), void: false, trace: None };
+        self.receiver.apply(from, vec![item]).await.replies.remove(0)
+    }
+
+    async fn write_back(&self, record: &Arc<Record>, plan: &Plan) -> Result<(), ReadFailed> {
+        let mut options = CommitOptions::default();
+        let left = plan.deadline.saturating_duration_since(self.clock.now());
+        (options.w, options.timeout) = (Some(plan.w), Some(left));
+        let written = self.writer.write_back(Arc::clone(record), options).await;
+        written.map(drop).map_err(|error| ReadFailed::WriteBack(Box::new(error.into())))
+    }
+}
+
+fn question(namespace: &Namespace, key: &Key, with_record: bool) -> Question {
+    Question::Newest { key: RecordKey::new(namespace, key).bytes().clone(), with_record }
+}
+
+fn stored(record: Arc<Record>) -> Result<StoredRecord, StoreError> {
+    let content = Content::decode(&record.payload)
+        .map_err(|error| StoreError::Unreadable { reason: error.to_string().into() })?;
+    Ok(StoredRecord { record, content })
+}

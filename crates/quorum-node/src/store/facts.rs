@@ -1,0 +1,157 @@
+//! What the store remembers about members, durably: who was seen in which life, and how complete this one is.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorum_core::{Incarnation, Origin, PeerId, Recovery};
+
+use super::Store;
+use super::error::StoreError;
+use super::intake::Job;
+use super::schema::{Corrupt, decode_node};
+
+const RECOVERY: &[u8] = b"recovery";
+const REMEMBERED: &[u8] = b"remembered/";
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    recovery: Recovery,
+    remembered: BTreeMap<PeerId, Incarnation>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { recovery: Recovery::New, remembered: BTreeMap::new() }
+    }
+}
+
+/// One thing to be remembered from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Recovery(Recovery),
+    Remembered(Origin),
+}
+
+impl Fact {
+    /// Key and value among the store's own.
+    pub(super) fn encode(&self) -> (Bytes, Bytes) {
+        match self {
+            Self::Recovery(recovery) => {
+                let number = match recovery {
+                    Recovery::New => 0,
+                    Recovery::Recovering => 1,
+                    Recovery::Complete => 2,
+                };
+                (Bytes::from_static(RECOVERY), Bytes::copy_from_slice(&[number]))
+            }
+            Self::Remembered(origin) => {
+                let name = origin.node.as_str().as_bytes();
+                let mut key = BytesMut::with_capacity(REMEMBERED.len() + name.len());
+                key.put_slice(REMEMBERED);
+                key.put_slice(name);
+                (key.freeze(), Bytes::copy_from_slice(origin.incarnation.as_bytes()))
+            }
+        }
+    }
+}
+
+impl Facts {
+    /// Takes in an entry of the store's own, if it is a fact.
+    pub(super) fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        if key == RECOVERY {
+            self.recovery = match value {
+                [0] => Recovery::New,
+                [1] => Recovery::Recovering,
+                [2] => Recovery::Complete,
+                _ => return Err(Corrupt { what: "recovery" }),
+            };
+        } else if let Some(name) = key.strip_prefix(REMEMBERED) {
+            let corrupt = Corrupt { what: "remembered incarnation" };
+            let incarnation = value.try_into().map_err(|_| corrupt)?;
+            self.remembered.insert(decode_node(name)?, Incarnation::from_bytes(incarnation));
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Recovery(recovery) => self.recovery = *recovery,
+            Fact::Remembered(origin) => {
+                self.remembered.insert(origin.node.clone(), origin.incarnation);
+            }
+        }
+    }
+
+    fn has(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Recovery(recovery) => self.recovery == *recovery,
+            Fact::Remembered(origin) => {
+                self.remembered.get(&origin.node) == Some(&origin.incarnation)
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Whether this store holds what its member once acknowledged.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        self.shared.facts.read().recovery
+    }
+
+    /// Says durably how complete the store is.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn set_recovery(&self, recovery: Recovery) -> Result<(), StoreError> {
+        self.establish(Fact::Recovery(recovery)).await
+    }
+
+    /// The life in which a member was last known to be complete.
+    #[must_use]
+    pub fn remembered(&self, node: &PeerId) -> Option<Incarnation> {
+        self.shared.facts.read().remembered.get(node).copied()
+    }
+
+    /// Remembers durably that a member is complete in this life.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn remember(&self, origin: Origin) -> Result<(), StoreError> {
+        self.establish(Fact::Remembered(origin)).await
+    }
+
+    /// Makes a fact durable; nothing is written if it is known.
+    async fn establish(&self, fact: Fact) -> Result<(), StoreError> {
+        if self.shared.facts.read().has(&fact) {
+            return Ok(());
+        }
+        self.ask(|done| Job::Establish { fact, done }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_read_back_as_they_were_written() {
+        let node = PeerId::new("n2").expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([7; 8]) };
+        let facts = [Fact::Recovery(Recovery::Complete), Fact::Remembered(origin)];
+        let (mut told, mut read) = (Facts::default(), Facts::default());
+        for fact in &facts {
+            assert!(!read.has(fact));
+            told.take(fact);
+            let (key, value) = fact.encode();
+            read.read(&key, &value).expect("readable");
+            assert!(read.has(fact));
+        }
+        assert_eq!(told, read);
+        assert!(read.read(RECOVERY, &[9]).is_err());
+        assert!(read.read(b"remembered/n1", &[1, 2]).is_err());
+    }
+}

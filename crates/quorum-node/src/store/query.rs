@@ -1,0 +1,53 @@
+//! What other members may ask this store.
+
+use bytes::Bytes;
+use quorum_core::{Answer, KnownWrite, Newest, Question, Unavailable};
+
+use super::Store;
+use super::error::StoreError;
+use super::read::WriteLookup;
+use super::schema::RecordKey;
+
+impl Store {
+    /// The answer to another member's question, out of the synced state.
+    pub(crate) async fn answer(&self, question: Question) -> Answer {
+        let read = move |store: &Self| store.answer_now(question);
+        let failed = Answer::Unavailable(Unavailable::Failed);
+        self.reading("answer a question", read).await.unwrap_or(failed)
+    }
+
+    fn answer_now(&self, question: Question) -> Result<Answer, StoreError> {
+        match question {
+            Question::Newest { key, with_record } => {
+                Ok(Answer::Newest(self.newest(key, with_record)?))
+            }
+            Question::Write { write_id } => Ok(Answer::Write(match self.lookup(&write_id)? {
+                WriteLookup::Unknown => KnownWrite::Unknown,
+                WriteLookup::Expired => KnownWrite::Expired,
+                WriteLookup::Known(found) => KnownWrite::Held {
+                    dot: found.dot,
+                    version: found.version,
+                    digest: found.digest,
+                    key: RecordKey::new(&found.namespace, &found.key).bytes().clone(),
+                    is_current: found.record.is_some(),
+                },
+            })),
+            _ => Ok(Answer::Unavailable(Unavailable::Unsupported)),
+        }
+    }
+
+    /// The current record of a key, in the store's own bytes. One that is damaged is not given out.
+    fn newest(&self, key: Bytes, with_record: bool) -> Result<Option<Newest>, StoreError> {
+        let record = self.record_at(&*self.shared.view()?, &RecordKey::from_bytes(key))?;
+        let Some(record) = record else { return Ok(None) };
+        if !record.is_intact() {
+            let reason = format!("{} is damaged", record.dot).into();
+            return Err(StoreError::Unreadable { reason });
+        }
+        Ok(Some(Newest {
+            version: record.version(),
+            digest: record.digest,
+            record: with_record.then(|| (*record).clone()),
+        }))
+    }
+}
