@@ -91,7 +91,10 @@ async fn copies_out_of_range_are_refused_and_leave_nothing() {
     let writer = mesh.service(0);
     for count in [0, 4, usize::MAX] {
         let outcome = writer.write(copies(WriteQuorum::Exactly(count), put("a", "1"))).await;
-        assert!(matches!(outcome, Err(WriteFailed::Invalid(_))), "{count}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(WriteFailed::Forbidden { field: "w", .. })),
+            "{count}: {outcome:?}"
+        );
     }
     let status = writer.status(false).await.expect("a readable store");
     assert_eq!((status.writes_issued, value(&writer, "a")), (0, None));

@@ -105,15 +105,32 @@ async fn an_unknown_parameter_is_named_everywhere() {
 }
 
 #[tokio::test]
-async fn a_stronger_read_is_refused_rather_than_served_as_local() {
+async fn a_read_says_what_it_promises() {
     let node = Fixture::start().await;
     node.put("ns/k", b"v").await;
-    for consistency in ["quorum", "linearizable"] {
-        let line = format!("GET /v1/kv/ns/k?consistency={consistency}");
-        node.ask(&line, "").await.problem(400, "not-supported");
+    for consistency in ["local", "quorum"] {
+        let answer = node.ask(&format!("GET /v1/kv/ns/k?consistency={consistency}"), "").await;
+        assert_eq!(answer.body.as_ref(), b"v");
+        assert_eq!(answer.headers["quorum-consistency"], consistency);
+        assert_eq!(answer.headers["quorum-overlapping"], "true");
+        assert_eq!(answer.headers["quorum-answers"], "1/1");
     }
-    assert_eq!(node.ask("GET /v1/kv/ns/k?consistency=local", "").await.body.as_ref(), b"v");
-    node.ask("PUT /v1/kv/ns/k?consistency=linearizable", "x").await.problem(400, "not-supported");
+    let absent = node.ask("GET /v1/kv/ns/absent?consistency=quorum", "").await;
+    assert_eq!(absent.headers["quorum-answers"], "1/1");
+    absent.problem(404, "key-not-found");
+}
+
+#[tokio::test]
+async fn linearizable_is_a_property_of_a_namespace_and_not_of_a_request() {
+    let node = Fixture::start().await;
+    for line in
+        ["GET /v1/kv/ns/k?consistency=linearizable", "PUT /v1/kv/ns/k?consistency=linearizable"]
+    {
+        let problem = node.ask(line, "").await.problem(400, "invalid-request");
+        assert_eq!(problem["field"], "consistency", "{line}");
+    }
+    let problem = node.ask("GET /v1/kv/ns/k?consistency=quorum&r=9", "").await;
+    assert_eq!(problem.problem(400, "invalid-request")["field"], "r");
 }
 
 #[tokio::test]

@@ -1,0 +1,79 @@
+//! A member that lost its data directory gets everything again, and counts for nothing until it has.
+
+use hyper::StatusCode;
+
+use crate::harness::http;
+use crate::harness::process::Cluster;
+use crate::harness::until;
+
+async fn put(cluster: &Cluster, node: usize, key: &str, timeout: &str) -> http::Answer {
+    let path = format!("/v1/kv/test/{key}?timeout={timeout}");
+    http::put(cluster.nodes[node].http, &path, "v").await.answer()
+}
+
+async fn is_ready(cluster: &Cluster, node: usize) -> bool {
+    http::get(cluster.nodes[node].http, "/readyz").await.answer().status == StatusCode::OK
+}
+
+/// Writes to all, then takes the last member's data away while it is down.
+async fn wiped() -> Cluster {
+    let mut cluster = Cluster::start(3, &[]).await;
+    for index in 0..50 {
+        let answer = put(&cluster, index % 3, &format!("k{index}"), "30s").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    cluster.converged().await;
+    cluster.nodes[2].kill();
+    std::fs::remove_dir_all(cluster.nodes[2].data_dir()).expect("a data directory");
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_member_refills_from_its_peers() {
+    let mut cluster = wiped().await;
+    cluster.nodes[2].start();
+    until("it is ready again", async || is_ready(&cluster, 2).await).await;
+    assert_eq!(cluster.nodes[2].export().await.len(), 50, "it was not ready before it had all");
+    let status = cluster.nodes[2].json("/v1/status").await;
+    assert_eq!(status["recovery"], "complete", "{status}");
+    cluster.linked().await;
+    cluster.converged().await;
+    // A further start of the same life is no recovery.
+    cluster.nodes[2].kill();
+    cluster.nodes[2].start();
+    cluster.linked().await;
+    assert_eq!(cluster.nodes[2].json("/v1/status").await["recovery"], "complete");
+    let answer = put(&cluster, 2, "after", "30s").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+}
+
+/// Of three members one is down and one was wiped. What the two that are left agree on may be less than what was once
+/// committed, so they must not commit or answer anything together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_member_counts_for_nothing_until_it_has_everything_again() {
+    let mut cluster = wiped().await;
+    cluster.nodes[0].kill();
+    cluster.nodes[2].start();
+    until("it knows that it was wiped", async || {
+        cluster.nodes[2].json("/v1/status").await["recovery"] == "recovering"
+    })
+    .await;
+    until("it has what the one other member has", async || {
+        cluster.nodes[2].export().await.len() == 50
+    })
+    .await;
+    assert!(!is_ready(&cluster, 2).await, "one other member is not enough");
+    let answer = put(&cluster, 1, "unsafe", "1s").await;
+    assert_eq!(answer.json()["outcome"], "indeterminate", "{}", answer.text());
+    assert!(answer.text().contains("busy:recovering"), "{}", answer.text());
+    let path = "/v1/kv/test/k1?consistency=quorum&timeout=1s";
+    let read = http::get(cluster.nodes[1].http, path).await.answer();
+    assert_eq!(read.status, StatusCode::SERVICE_UNAVAILABLE, "{}", read.text());
+
+    cluster.nodes[0].start();
+    until("it counts once it has everything", async || is_ready(&cluster, 2).await).await;
+    cluster.linked().await;
+    until("its acks count", async || put(&cluster, 1, "safe", "1s").await.status == StatusCode::OK)
+        .await;
+    cluster.converged().await;
+}
