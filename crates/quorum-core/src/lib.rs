@@ -62,6 +62,7 @@
 mod announcement;
 mod clock;
 mod error;
+mod exposure;
 mod frontier;
 mod id;
 mod observe;
@@ -86,6 +87,7 @@ pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};
 pub use error::{Busy, QuorumError, QuorumFailureReason, Refusal};
+pub use exposure::Exposure;
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
 pub use observe::{CommitResult, HandshakeRefusal, Observer, Silent};

@@ -21,6 +21,9 @@ pub struct Gauges {
     peers: Arc<PeerLabels>,
     writes_in_flight: Gauge<u64>,
     frontier_lag: Gauge<u64>,
+    missing_writes: Gauge<u64>,
+    under_replicated: Gauge<u64>,
+    under_replicated_age: Gauge<f64>,
     link_up: Gauge<u64>,
     clock_healthy: Gauge<u64>,
     store_bytes: Gauge<u64>,
@@ -43,6 +46,18 @@ impl Gauges {
                 names::FRONTIER_LAG_WRITES,
                 "Writes of this node that the peer does not yet durably hold",
             ),
+            missing_writes: gauge(
+                names::PEER_MISSING_WRITES,
+                "Writes that the peer does not yet durably hold, whoever made them",
+            ),
+            under_replicated: gauge(
+                names::UNDER_REPLICATED_WRITES,
+                "Writes held here that have fewer copies than the label says",
+            ),
+            under_replicated_age: meter
+                .f64_gauge(names::UNDER_REPLICATED_AGE_SECONDS)
+                .with_description("Seconds since the oldest write with too few copies was made")
+                .build(),
             link_up: gauge(names::LINK_UP, "1 while the link to the peer is up"),
             clock_healthy: gauge(
                 names::CLOCK_HEALTHY,
@@ -73,6 +88,20 @@ impl Gauges {
         if let Some(peer) = self.peers.of(peer) {
             self.frontier_lag.record(writes, &[peer]);
         }
+    }
+
+    /// How many writes held here `peer` does not yet durably hold.
+    pub fn set_missing_writes(&self, peer: &PeerId, writes: u64) {
+        if let Some(peer) = self.peers.of(peer) {
+            self.missing_writes.record(writes, &[peer]);
+        }
+    }
+
+    /// How many writes have fewer than `copies` copies, and the age of the oldest of them in seconds.
+    pub fn set_exposed(&self, copies: &'static str, writes: u64, age_seconds: f64) {
+        let copies = [KeyValue::new(names::COPIES, copies)];
+        self.under_replicated.record(writes, &copies);
+        self.under_replicated_age.record(age_seconds, &copies);
     }
 
     /// Whether the link to `peer` is up.

@@ -31,6 +31,17 @@ pub const LINK_UP: &str = "replication_link_up";
 /// Counter of handshakes of peers that dialled this node and were refused, by `reason`.
 pub const HANDSHAKES_REFUSED_TOTAL: &str = "replication_handshakes_refused_total";
 
+/// Gauge of writes that `peer` does not yet durably hold, whoever made them.
+pub const PEER_MISSING_WRITES: &str = "replication_peer_missing_writes";
+/// Gauge of writes held here that fewer members hold than `copies` says: `w`, or all `n`.
+pub const UNDER_REPLICATED_WRITES: &str = "replication_under_replicated_writes";
+/// Gauge of seconds since the oldest of them was made; 0 if there is none.
+pub const UNDER_REPLICATED_AGE_SECONDS: &str = "replication_under_replicated_age_seconds";
+/// Counter of records sent to `peer` because it lacked them.
+pub const REPAIRED_RECORDS_TOTAL: &str = "replication_repaired_records_total";
+/// Counter of their bytes.
+pub const REPAIRED_BYTES_TOTAL: &str = "replication_repaired_bytes_total";
+
 /// Histogram of the absolute offset between this clock and that of `peer`, in seconds.
 pub const CLOCK_SKEW_SECONDS: &str = "replication_clock_skew_seconds";
 /// Gauge, 1 while this node trusts its own clock and 0 while it takes no writes because of it.
@@ -51,7 +62,7 @@ pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_sec
 pub const BUILD_INFO: &str = "quorum_build_info";
 
 /// Every metric name, in the order above.
-pub const METRICS: [&str; 20] = [
+pub const METRICS: [&str; 25] = [
     QUORUM_ACK_TOTAL,
     QUORUM_FAILURES_TOTAL,
     COMMIT_DURATION_SECONDS,
@@ -64,6 +75,11 @@ pub const METRICS: [&str; 20] = [
     FRONTIER_LAG_WRITES,
     LINK_UP,
     HANDSHAKES_REFUSED_TOTAL,
+    PEER_MISSING_WRITES,
+    UNDER_REPLICATED_WRITES,
+    UNDER_REPLICATED_AGE_SECONDS,
+    REPAIRED_RECORDS_TOTAL,
+    REPAIRED_BYTES_TOTAL,
     CLOCK_SKEW_SECONDS,
     CLOCK_HEALTHY,
     STORE_SYNC_DURATION_SECONDS,
@@ -80,6 +96,8 @@ pub const RESULT: &str = "result";
 pub const REASON: &str = "reason";
 /// Label: the name of a member, never of a stranger.
 pub const PEER: &str = "peer";
+/// Label: how many copies are too few, `w` or `n`.
+pub const COPIES: &str = "copies";
 /// Label: the running version.
 pub const VERSION: &str = "version";
 

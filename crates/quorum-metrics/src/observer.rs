@@ -31,6 +31,8 @@ pub struct OtelObserver {
     peer_busy: Counter<u64>,
     peer_refused: Counter<u64>,
     peer_superseded: Counter<u64>,
+    repaired_records: Counter<u64>,
+    repaired_bytes: Counter<u64>,
     id_drifts: Counter<u64>,
     clock_skew: Histogram<f64>,
     handshakes_refused: Counter<u64>,
@@ -77,6 +79,14 @@ impl OtelObserver {
                 names::PEER_REFUSED_TOTAL,
                 "Records that the peer refused for good, by reason",
             ),
+            repaired_records: counter(
+                names::REPAIRED_RECORDS_TOTAL,
+                "Records sent to a peer because it lacked them",
+            ),
+            repaired_bytes: counter(
+                names::REPAIRED_BYTES_TOTAL,
+                "Bytes of records sent to a peer because it lacked them",
+            ),
             peer_superseded: counter(
                 names::PEER_SUPERSEDED_TOTAL,
                 "Records of whose key the peer held a newer version",
@@ -122,6 +132,8 @@ impl OtelObserver {
         self.store_synced_records.add(0, &[]);
         for peer in self.peers.all() {
             self.peer_superseded.add(0, std::slice::from_ref(peer));
+            self.repaired_records.add(0, std::slice::from_ref(peer));
+            self.repaired_bytes.add(0, std::slice::from_ref(peer));
             self.id_drifts.add(0, std::slice::from_ref(peer));
             for why in names::BUSIES {
                 self.peer_busy.add(0, &[peer.clone(), reason(why.as_str())]);
@@ -156,6 +168,13 @@ impl Observer for OtelObserver {
     fn peer_ack(&self, peer: &PeerId, latency: Duration) {
         if let Some(peer) = self.peers.of(peer) {
             self.peer_ack_duration.record(latency.as_secs_f64(), &[peer]);
+        }
+    }
+
+    fn repaired(&self, peer: &PeerId, records: usize, bytes: usize) {
+        if let Some(peer) = self.peers.of(peer) {
+            self.repaired_records.add(records as u64, std::slice::from_ref(&peer));
+            self.repaired_bytes.add(bytes as u64, &[peer]);
         }
     }
 

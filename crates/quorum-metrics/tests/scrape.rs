@@ -32,6 +32,9 @@ fn live_through_everything(metrics: &Metrics) {
     observer.link(&n2, true);
     observer.handshake_refused(HandshakeRefusal::Stranger);
     observer.store_synced(16, Duration::from_micros(300));
+    observer.repaired(&n2, 3, 400);
+    metrics.gauges().set_missing_writes(&n2, 7);
+    metrics.gauges().set_exposed("w", 2, 1.5);
     metrics.gauges().set_frontier_lag(&n2, 5);
     metrics.gauges().set_clock_healthy(true);
     metrics.gauges().set_store_bytes(4096);
@@ -65,6 +68,11 @@ fn what_is_recorded_is_what_is_read() {
     live_through_everything(&metrics);
     let text = metrics.prometheus_text();
     for line in [
+        r#"replication_repaired_records_total{peer="n2"} 3"#,
+        r#"replication_repaired_bytes_total{peer="n2"} 400"#,
+        r#"replication_peer_missing_writes{peer="n2"} 7"#,
+        r#"replication_under_replicated_writes{copies="w"} 2"#,
+        r#"replication_under_replicated_age_seconds{copies="w"} 1.5"#,
         r#"replication_quorum_ack_total{result="committed"} 1"#,
         r#"replication_quorum_ack_total{result="indeterminate"} 1"#,
         r#"replication_quorum_failures_total{reason="timeout"} 1"#,

@@ -43,6 +43,7 @@ mod admission;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod exposed;
 pub mod http;
 pub mod identity;
 pub mod local_mesh;
@@ -63,6 +64,7 @@ mod write;
 mod write_status;
 
 pub use config::Config;
+pub use exposed::ExposureReport;
 pub use node::{Node, StartError};
 pub use poll::TooFewAnswers;
 pub use read::{ReadFailed, ReadFound, ReadRequest};

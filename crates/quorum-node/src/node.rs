@@ -213,6 +213,7 @@ impl Node {
         let kept_back = (self.grace / 4).min(Duration::from_secs(1));
         let writes = self.service.writes();
         writes.admission.close();
+        self.service.stopping().cancel();
         let drained = async {
             let end = end - kept_back / 2;
             if let Some(http) = self.http {
@@ -285,7 +286,7 @@ async fn recover(service: Service, _clock: Arc<dyn Clock>) {
 
 /// Shows how things are.
 async fn show(service: Service, _clock: Arc<dyn Clock>) {
-    service.show_gauges();
+    service.show_gauges().await;
 }
 
 /// Closes gaps that no member holds.
@@ -372,6 +373,7 @@ async fn open_store(
         journal_bytes_max: config.store.journal_bytes_max.bytes(),
         value_bytes_max: config.http.body_bytes_max.as_usize(),
         write_id_horizon: config.quorum.write_id_horizon,
+        changes_max: config.watch.history_max,
         ..StoreConfig::default()
     };
     let identity =

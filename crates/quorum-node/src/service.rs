@@ -10,13 +10,18 @@ use parking_lot::Mutex;
 use quorum_core::{Clock, ClockOffset, PeerId, Receipt, Recovery, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Policies};
+use crate::exposed::{self, ExposureReport};
 use crate::read::{ReadFailed, ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
 use crate::repair::recovery::RecoveryWatch;
 use crate::status::{NodeStatus, PeerReport};
-use crate::store::{Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord};
+use crate::store::{
+    Changes, Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord,
+};
 use crate::write::{WriteFailed, WriteRequest, Writes};
 use crate::write_status::WriteStatus;
 
@@ -35,6 +40,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     started: Instant,
     recovery: RecoveryWatch,
+    stopping: CancellationToken,
     /// Peers whose clocks are off by more than the warning limit.
     skewed: Mutex<BTreeSet<PeerId>>,
 }
@@ -58,8 +64,19 @@ impl Service {
     ) -> Self {
         let (started, skewed) = (clock.now(), Mutex::default());
         let recovery = RecoveryWatch::default();
-        let parts =
-            Parts { config, store, endpoint, writes, metrics, clock, started, recovery, skewed };
+        let stopping = CancellationToken::new();
+        let parts = Parts {
+            config,
+            store,
+            endpoint,
+            writes,
+            metrics,
+            clock,
+            started,
+            recovery,
+            stopping,
+            skewed,
+        };
         Self { parts: Arc::new(parts) }
     }
 
@@ -126,6 +143,26 @@ impl Service {
         self.parts.writes.status(write_id, copies, timeout).await
     }
 
+    /// The number of the last change on this node, and a ring when there is a later one.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.parts.store.subscribe_changes()
+    }
+
+    /// Changes behind a place, at most `limit` looked at.
+    pub(crate) async fn changes_after(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.changes(after, limit)).await
+    }
+
+    /// Cancelled when the node begins to shut down.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.parts.stopping
+    }
+
     /// The policy of every namespace.
     #[must_use]
     pub fn policies(&self) -> &Policies {
@@ -176,6 +213,7 @@ impl Service {
         let reachable = connected + 1;
         let (lineage, stats) = (parts.store.lineage(), parts.store.stats());
         let not_ready = self.not_ready();
+        let exposure = self.exposure().await?;
         let content_digest = match with_digest {
             true => {
                 let store = parts.store.clone();
@@ -195,6 +233,7 @@ impl Service {
             quorum: reachable >= policy.w(),
             ready: not_ready.is_empty(),
             not_ready,
+            exposure,
             recovery: parts.store.recovery().to_string(),
             policies_differ: self.policies_differ(),
             writes_issued: parts.store.issued(),
@@ -220,6 +259,7 @@ impl Service {
             round_trip_ms: peer.round_trip.map(millis),
             clock_offset_ms: peer.clock_offset.map(offset),
             lag_writes: self.lag(&peer),
+            missing_writes: self.missing(&peer),
             queued_bytes: peer.queued_bytes,
             deferred: peer.deferred,
             wanted_writes: peer.wanted,
@@ -240,6 +280,22 @@ impl Service {
         let us = &self.parts.config.node.name;
         ours.retain(|lineage| lineage.origin.node == *us);
         Some(ours.minus(theirs).len())
+    }
+
+    /// How many writes that are held here `peer` does not durably hold, as far as it told.
+    fn missing(&self, peer: &PeerStatus) -> Option<u64> {
+        Some(self.parts.store.frontier().minus(peer.frontier.as_ref()?).len())
+    }
+
+    /// Which writes have too few copies, and since when.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn exposure(&self) -> Result<ExposureReport, StoreError> {
+        let (store, peers) = (self.parts.store.clone(), self.parts.endpoint.peers());
+        let w = self.policies().default_policy().write().w();
+        blocking(move || exposed::report(&store, &peers, w)).await
     }
 
     /// Everything that keeps this node from taking writes; nothing if it is ready.
@@ -376,11 +432,19 @@ impl Service {
         }
     }
 
-    pub(crate) fn show_gauges(&self) {
+    pub(crate) async fn show_gauges(&self) {
         let gauges = self.parts.metrics.gauges();
+        if let Ok(exposure) = self.exposure().await {
+            let age = |seconds: Option<f64>| seconds.unwrap_or(0.0);
+            gauges.set_exposed("w", exposure.below_w, age(exposure.oldest_below_w_seconds));
+            gauges.set_exposed("n", exposure.below_n, age(exposure.oldest_below_n_seconds));
+        }
         for peer in &self.parts.endpoint.peers() {
             if let Some(lag) = self.lag(peer) {
                 gauges.set_frontier_lag(&peer.peer, lag);
+            }
+            if let Some(missing) = self.missing(peer) {
+                gauges.set_missing_writes(&peer.peer, missing);
             }
         }
         let stats = self.parts.store.stats();

@@ -3,6 +3,8 @@
 use quorum_core::PeerId;
 use serde::{Deserialize, Serialize};
 
+use crate::exposed::ExposureReport;
+
 /// A node at a moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -35,6 +37,9 @@ pub struct NodeStatus {
     /// Connected members whose effective policies are others than this node's.
     #[serde(default)]
     pub policies_differ: Vec<PeerId>,
+    /// Writes held here that have too few copies.
+    #[serde(default)]
+    pub exposure: ExposureReport,
     /// Writes this node has numbered since its start.
     pub writes_issued: u64,
     /// Writes under way.
@@ -72,6 +77,9 @@ pub struct PeerReport {
     /// Writes of this node that it does not durably hold yet; unknown before its first word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_writes: Option<u64>,
+    /// Writes of any member, held here, that it does not durably hold yet; unknown before its first word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_writes: Option<u64>,
     /// Bytes queued for it in memory.
     pub queued_bytes: usize,
     /// Records that it has put off.

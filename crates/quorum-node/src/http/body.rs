@@ -24,6 +24,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Bodies {
     room: Arc<Semaphore>,
     body_bytes_max: usize,
+    /// What the body is, in the words of the client.
+    what: &'static str,
 }
 
 /// A body and the room it takes, given back when dropped.
@@ -33,10 +35,19 @@ pub(super) struct Received {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+/// The room for the bodies of batches: the same, with a limit of their own.
+#[derive(Debug, Clone)]
+pub(super) struct Batches(pub(super) Bodies);
+
 impl Bodies {
     pub(super) fn new(body_bytes_max: usize, bytes_max: usize) -> Self {
         let room = Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)));
-        Self { room, body_bytes_max }
+        Self { room, body_bytes_max, what: "value" }
+    }
+
+    /// The same room, for whole batches.
+    pub(super) fn with_body_bytes_max(&self, body_bytes_max: usize) -> Self {
+        Self { room: Arc::clone(&self.room), body_bytes_max, what: "body" }
     }
 
     /// The whole body, or why it is not taken.
@@ -83,7 +94,7 @@ impl Bodies {
     }
 
     const fn too_large(&self) -> Problem {
-        Problem::TooLarge { what: "value", bytes_max: self.body_bytes_max }
+        Problem::TooLarge { what: self.what, bytes_max: self.body_bytes_max }
     }
 }
 

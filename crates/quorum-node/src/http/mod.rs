@@ -1,12 +1,13 @@
 //! The HTTP face of a node. The routes are below; each file serves one of them or guards all of them.
 //!
-//! - [`kv`], [`list`], [`writes`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
+//! - [`kv`], [`batch`], [`list`], [`watch`], [`writes`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
 //! - [`path`], [`query`], [`percent`], [`trace_parent`]: requests read into values, strictly.
 //! - [`receipt`], [`bytes_json`], [`problem`]: answers as JSON; every error is an RFC 9457 problem.
 //! - [`auth`], [`browser`], [`body`]: who is let in, and how much a request may bring along.
 //! - [`server`], [`tls`]: connections.
 
 mod auth;
+mod batch;
 mod body;
 mod browser;
 mod bytes_json;
@@ -25,19 +26,21 @@ mod server;
 mod status;
 mod tls;
 mod trace_parent;
+mod watch;
 mod writes;
 
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub use server::Server;
 
 use auth::Door;
-use body::Bodies;
+use body::{Batches, Bodies};
 use problem::Problem;
 use status::DigestTurn;
+use watch::Places;
 
 use crate::config::HttpSection;
 use crate::service::Service;
@@ -47,12 +50,19 @@ use crate::service::Service;
 struct Shared {
     service: Service,
     bodies: Bodies,
+    batches: Batches,
+    places: Places,
     digest_turn: DigestTurn,
 }
+
+/// Longest body of a batch.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 fn router(service: Service, section: &HttpSection, door: Door) -> Router {
     let bodies_bytes_max = service.config().quorum.in_flight_bytes_max.as_usize();
     let bodies = Bodies::new(section.body_bytes_max.as_usize(), bodies_bytes_max);
+    let batches = Batches(bodies.with_body_bytes_max(BATCH_BYTES_MAX.min(bodies_bytes_max)));
+    let places = Places::new(service.config().watch.streams_max);
     let one_key = get(kv::get).put(kv::put).delete(kv::delete);
     Router::new()
         .route("/v1/kv/{namespace}/{*key}", one_key.clone())
@@ -60,6 +70,8 @@ fn router(service: Service, section: &HttpSection, door: Door) -> Router {
         .route("/v1/kv/{namespace}/", one_key.clone())
         .route("/v1/kv//{*key}", one_key)
         .route("/v1/kv/{namespace}", get(list::list))
+        .route("/v1/batch", post(batch::batch))
+        .route("/v1/watch/{namespace}", get(watch::watch))
         .route("/v1/writes/{id}", get(writes::status))
         .route("/v1/export", get(export::export))
         .route("/v1/status", get(status::status))
@@ -72,7 +84,7 @@ fn router(service: Service, section: &HttpSection, door: Door) -> Router {
         .fallback(async || Problem::UnknownPath)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(from_fn_with_state(door, auth::check))
-        .with_state(Shared { service, bodies, digest_turn: DigestTurn::default() })
+        .with_state(Shared { service, bodies, batches, places, digest_turn: DigestTurn::default() })
 }
 
 impl FromRef<Shared> for Service {
@@ -84,6 +96,18 @@ impl FromRef<Shared> for Service {
 impl FromRef<Shared> for Bodies {
     fn from_ref(shared: &Shared) -> Self {
         shared.bodies.clone()
+    }
+}
+
+impl FromRef<Shared> for Batches {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.batches.clone()
+    }
+}
+
+impl FromRef<Shared> for Places {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.places.clone()
     }
 }
 

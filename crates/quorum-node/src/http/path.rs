@@ -10,6 +10,8 @@ use crate::record::{Key, Namespace};
 /// What the paths of keys and of namespaces begin with.
 const KV: &str = "/v1/kv/";
 
+/// What the paths of changes begin with.
+const WATCH: &str = "/v1/watch/";
 /// What the paths of writes begin with.
 const WRITES: &str = "/v1/writes/";
 
@@ -20,6 +22,11 @@ pub(super) fn namespace_and_key(uri: &Uri) -> Result<(Namespace, Key), Problem> 
     let key = percent::decode(key)
         .ok_or_else(|| Problem::invalid("key", &"malformed percent-encoding"))?;
     Ok((namespace_named(name)?, Key::new(key).map_err(|error| Problem::invalid("key", &error))?))
+}
+
+/// The namespace whose changes a path names.
+pub(super) fn watched_namespace(uri: &Uri) -> Result<Namespace, Problem> {
+    namespace_named(uri.path().strip_prefix(WATCH).unwrap_or_default())
 }
 
 /// The write id that a path names.

@@ -50,6 +50,10 @@ pub(super) enum Problem {
     BodyBroken,
     /// The write id names another write.
     IdConflict { detail: String },
+    /// An item of a batch is not what it should be.
+    InvalidItem { field: String, detail: String },
+    /// The place from which to follow changes is not known here any more, or never was.
+    WatchGone { oldest: String, newest: String },
     /// The write id is too old to be told from a new write.
     RetryTooOld { detail: String },
     /// Too few members answered a read, or the first phase of a write: then nothing was written.
@@ -132,6 +136,10 @@ impl Problem {
             Self::IdConflict { .. } => {
                 ("id-conflict", S::CONFLICT, "Write id already used", NOT_APPLIED, None)
             }
+            Self::InvalidItem { .. } => {
+                ("invalid-request", S::BAD_REQUEST, "Invalid request", NOT_APPLIED, None)
+            }
+            Self::WatchGone { .. } => ("watch-gone", S::GONE, "Place no longer known", None, None),
             Self::RetryTooOld { .. } => {
                 ("retry-too-old", S::CONFLICT, "Too old to be retried", NOT_APPLIED, None)
             }
@@ -211,6 +219,12 @@ impl Problem {
             Self::QuorumNotMet { cause, .. } => {
                 format!("{cause}; the write may survive: retry with the same Idempotency-Key")
             }
+            Self::InvalidItem { field, detail } => {
+                format!("{field}: {detail}; no item was written")
+            }
+            Self::WatchGone { .. } => {
+                "read what is there and follow from \"newest\", or from \"oldest\" for what is still known".into()
+            }
             Self::ReadQuorumNotMet { too_few, is_write: true } => {
                 format!("{too_few}; nothing was written")
             }
@@ -237,6 +251,8 @@ impl Problem {
             Self::UnknownParameter { name } => json!({ "field": name }),
             Self::TooLarge { what, bytes_max } => json!({ "field": what, "bytes_max": bytes_max }),
             Self::NotReady { reasons } => json!({ "reasons": reasons }),
+            Self::InvalidItem { field, .. } => json!({ "field": field }),
+            Self::WatchGone { oldest, newest } => json!({ "oldest": oldest, "newest": newest }),
             Self::ReadQuorumNotMet { too_few, .. } => unanswered("read_quorum_not_met", too_few),
             Self::LookupUnreachable { too_few } => unanswered("lookup_unreachable", too_few),
             Self::QuorumNotMet { receipt, cause } => {
@@ -291,6 +307,18 @@ fn reason_of(cause: &QuorumError) -> QuorumFailureReason {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = self.kind();
+        let mut response = (kind.status, Json(self.body())).into_response();
+        for (name, value) in self.headers(&kind) {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl Problem {
+    /// The problem as JSON.
+    pub(super) fn body(&self) -> Value {
+        let kind = self.kind();
         let mut body = Map::new();
         body.insert("type".into(), format!("{TYPE_PREFIX}{}", kind.slug).into());
         body.insert("title".into(), kind.title.into());
@@ -300,11 +328,7 @@ impl IntoResponse for Problem {
             body.insert("outcome".into(), outcome.into());
         }
         body.extend(self.extensions());
-        let mut response = (kind.status, Json(Value::Object(body))).into_response();
-        for (name, value) in self.headers(&kind) {
-            response.headers_mut().insert(name, value);
-        }
-        response
+        Value::Object(body)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use bytes::Bytes;
-use quorum_core::{Durability, WriteId};
+use quorum_core::{Durability, Incarnation, WriteId};
 
 use super::percent;
 use super::problem::Problem;
@@ -119,7 +119,7 @@ impl WriteParameters {
     }
 }
 
-fn copies(text: &str, members: usize) -> Result<WriteQuorum, String> {
+pub(super) fn copies(text: &str, members: usize) -> Result<WriteQuorum, String> {
     let copies = WriteQuorum::from_str(text).map_err(|error| error.to_string())?;
     if (1..=members).contains(&copies.of(members)) {
         Ok(copies)
@@ -128,7 +128,7 @@ fn copies(text: &str, members: usize) -> Result<WriteQuorum, String> {
     }
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text)
         .map_err(|error| format!("expected a duration such as 500ms or 2s: {error}"))?;
     if timeout.is_zero() || timeout > ACK_TIMEOUT_MAX {
@@ -138,7 +138,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     Ok(timeout)
 }
 
-fn durability(text: &str) -> Result<Durability, String> {
+pub(super) fn durability(text: &str) -> Result<Durability, String> {
     [Durability::Fsync, Durability::Relaxed]
         .into_iter()
         .find(|durability| durability.as_str() == text)
@@ -159,7 +159,7 @@ fn write_id(headers: &HeaderMap) -> Result<Option<WriteId>, Problem> {
 }
 
 /// Whether the request says that it was made before.
-fn is_retry(headers: &HeaderMap) -> Result<bool, Problem> {
+pub(super) fn is_retry(headers: &HeaderMap) -> Result<bool, Problem> {
     let mut values = headers.get_all(RETRY).iter();
     let value = values.next();
     if values.next().is_some() {
@@ -206,6 +206,38 @@ impl ReadParameters {
             timeout: given.read("timeout", timeout)?,
         })
     }
+}
+
+/// Which changes are followed, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WatchParameters {
+    pub(super) prefix: Bytes,
+    /// The incarnation and number of the last change that the client has seen.
+    pub(super) after: Option<(Incarnation, u64)>,
+}
+
+impl WatchParameters {
+    pub(super) fn parse(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        const LAST: &str = "Last-Event-ID";
+        let given = Parameters::parse(uri, &["prefix", "after"])?;
+        let mut after = given.read("after", place)?;
+        if let Some(value) = headers.get(LAST) {
+            let text = value.to_str().map_err(|_| Problem::invalid(LAST, &"not text"))?;
+            // A client that reconnects repeats its URL; where it has come to since is in the header.
+            after = Some(place(text).map_err(|error| Problem::invalid(LAST, &error))?);
+        }
+        let prefix = Bytes::copy_from_slice(given.bytes("prefix").unwrap_or_default());
+        Ok(Self { prefix, after })
+    }
+}
+
+/// An event's id: incarnation and number.
+fn place(text: &str) -> Result<(Incarnation, u64), String> {
+    let read = || {
+        let (incarnation, number) = text.split_once('-')?;
+        Some((incarnation.parse().ok()?, number.parse().ok()?))
+    };
+    read().ok_or_else(|| format!("{text:?} is not the id of an event"))
 }
 
 /// What somebody asks who wants to know what became of a write.

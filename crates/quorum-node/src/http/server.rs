@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -64,6 +65,7 @@ impl Server {
             (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
             _ => None,
         };
+        let stall_timeout = service.config().watch.stall_timeout;
         let door = door(section, acceptor.is_some())?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
@@ -73,6 +75,7 @@ impl Server {
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
+            stall_timeout,
         };
         tasks.spawn(doorman.accept(listener));
         let _abort_when_dropped = abort.clone().drop_guard();
@@ -120,6 +123,8 @@ struct Doorman {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
+    /// How long a client may take nothing of an answer.
+    stall_timeout: Duration,
 }
 
 impl Doorman {
@@ -154,6 +159,10 @@ impl Doorman {
     async fn connection(&self, stream: TcpStream) {
         // Answers are small and complete: waiting for more to send only delays them.
         let _is_lost_already = stream.set_nodelay(true);
+        // A client that takes nothing of what it asked for must not hold its place for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.stall_timeout));
+        let stream = Box::pin(stream);
         let Some(acceptor) = &self.acceptor else { return self.requests(stream).await };
         let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
         let shaken = tokio::select! {

@@ -145,7 +145,7 @@ impl Committer {
     /// Shows readers what is synced now, and lets the frontier cover it.
     fn synced(&mut self, started: Instant) {
         let unsynced = std::mem::take(&mut self.unsynced);
-        self.shared.publish(self.latest.clone(), &unsynced.covered);
+        self.shared.publish(self.latest.clone(), &unsynced.covered, self.held.changes);
         let took = self.shared.clock.now().saturating_duration_since(started);
         self.shared.count_sync(unsynced.records);
         self.shared.observer.store_synced(unsynced.records, took);

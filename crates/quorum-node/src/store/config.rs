@@ -37,6 +37,8 @@ pub struct StoreConfig {
     /// Intervals a lineage's frontier may fall into before records that would add one are answered
     /// [`Busy::Gaps`](quorum_core::Busy::Gaps).
     pub intervals_max: usize,
+    /// Changes that can still be followed from; older ones are forgotten.
+    pub changes_max: u64,
     /// Lineages the store keeps a frontier for; records of further ones are refused.
     pub lineages_max: usize,
 }
@@ -61,6 +63,7 @@ impl Default for StoreConfig {
             clock_headroom: Duration::from_secs(10),
             write_id_horizon: Duration::from_secs(24 * 60 * 60),
             intervals_max: 4_096,
+            changes_max: 100_000,
             lineages_max: 65_536,
         }
     }

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::schema::FORMAT;
+use super::schema::{FORMAT, FORMAT_MIN};
 
 const LOCK_FILE: &str = "LOCK";
 const FORMAT_FILE: &str = "FORMAT";
@@ -120,6 +120,8 @@ impl Directory {
         let number = text.trim_end().strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.parse().ok());
         match number {
             Some(FORMAT) => Ok(()),
+            // The entries of the older format are read as they are; whatever is written from now on is of this one.
+            Some(FORMAT_MIN..FORMAT) => self.say_format(&self.path.join(FORMAT_FILE)),
             Some(found) => {
                 Err(OpenError::NewerFormat { directory: self.path.clone(), found, known: FORMAT })
             }
@@ -137,6 +139,10 @@ impl Directory {
                 return Err(OpenError::NotAStore { directory: self.path.clone() });
             }
         }
+        self.say_format(path)
+    }
+
+    fn say_format(&self, path: &Path) -> Result<(), OpenError> {
         write_whole(path, &format!("{FORMAT_PREFIX}{FORMAT}\n"))
     }
 }
@@ -182,9 +188,9 @@ mod tests {
 
         let path = tempfile::tempdir().expect("a temporary directory");
         drop(Directory::open(path.path()).expect("a new directory"));
-        fs::write(path.path().join(FORMAT_FILE), "quorum store format 2\n").expect("writable");
+        fs::write(path.path().join(FORMAT_FILE), "quorum store format 3\n").expect("writable");
         let refused = Directory::open(path.path());
-        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 2, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 3, .. })), "{refused:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use quorum_core::{
     Busy, Durability, Hlc, Lineage, Record, Refusal, Reply, SeqSet, Version, WriteId,
 };
 
+use super::changes::{ChangeEntry, change_key};
 use super::config::StoreConfig;
 use super::engine::{Batch, PageLimit, Space, View};
 use super::error::StoreError;
@@ -26,12 +27,19 @@ use super::schema::{
 /// Log entries that one trimming step removes.
 const TRIM_STEP_ENTRIES: usize = 4_096;
 
+/// Changes beyond the bound that are forgotten together, and at most at once.
+const CHANGES_TRIM_STEP: u64 = 1_024;
+const CHANGES_TRIM_MAX: u64 = 4_096;
+
 /// What the committer knows beyond the engine: the frontier of everything committed, synced or not.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
     /// The durable bound at or above every timestamp this store must not issue again.
     pub(crate) bound: Hlc,
+    /// The number of the last change, and of the first one that is kept.
+    pub(crate) changes: u64,
+    pub(crate) first_change: u64,
 }
 
 /// A commit in the making.
@@ -42,6 +50,7 @@ pub(crate) struct Draft<'a> {
     config: &'a StoreConfig,
     touched: BTreeSet<LineageNumber>,
     seen: Hlc,
+    changes_before: u64,
     finished: Finished,
 }
 
@@ -67,7 +76,9 @@ impl<'a> Draft<'a> {
         config: &'a StoreConfig,
     ) -> Self {
         let (touched, finished) = (BTreeSet::new(), Finished::default());
-        Self { held, view, lineages, config, touched, seen: Hlc::ZERO, finished }
+        let changes_before = held.changes;
+        let seen = Hlc::ZERO;
+        Self { held, view, lineages, config, touched, seen, changes_before, finished }
     }
 
     /// Merges a record, and covers its dot and the dots it stands for unless it is refused.
@@ -112,10 +123,11 @@ impl<'a> Draft<'a> {
         self.finished.records += 1;
         self.seen = self.seen.max(record.hlc);
         if !is_covered {
-            self.cover(lineage, record.dot.seq, record.dot.seq, Some(key));
+            let about = Some((key, record.hlc));
+            self.cover(lineage, record.dot.seq, record.dot.seq, about);
             self.remember(record, lineage, key)?;
         }
-        self.cover_all(covers, Some(key));
+        self.cover_all(covers, Some((key, record.hlc)));
         Ok(reply)
     }
 
@@ -208,6 +220,11 @@ impl<'a> Draft<'a> {
 
     /// Adds what follows from all jobs together.
     pub(crate) fn finish(mut self) -> Finished {
+        if self.held.changes > self.changes_before {
+            self.trim_changes();
+            let last = encode_u64(self.held.changes);
+            self.finished.batch.put(Space::Meta, meta::CHANGES, last);
+        }
         for lineage in self.touched {
             let seqs = encode_seqs(&self.held.frontier[&lineage]);
             self.finished.batch.put(Space::Frontier, lineage.key(), seqs);
@@ -269,6 +286,22 @@ impl<'a> Draft<'a> {
         };
         let value = head.encode(&record.payload);
         self.finished.batch.put(Space::Records, key.bytes().clone(), value);
+        self.held.changes += 1;
+        let entry = ChangeEntry { lineage, seq: record.dot.seq, key: key.clone() };
+        self.finished.batch.put(Space::Changes, change_key(self.held.changes), entry.encode());
+    }
+
+    /// Forgets the oldest changes beyond the bound.
+    fn trim_changes(&mut self) {
+        let kept_from = (self.held.changes + 1).saturating_sub(self.config.changes_max);
+        if kept_from < self.held.first_change + CHANGES_TRIM_STEP {
+            return;
+        }
+        let end = kept_from.min(self.held.first_change + CHANGES_TRIM_MAX);
+        for number in self.held.first_change..end {
+            self.finished.batch.remove(Space::Changes, change_key(number));
+        }
+        self.held.first_change = end;
     }
 
     /// Keeps the write id with the newest version that carries it.
@@ -331,11 +364,11 @@ impl<'a> Draft<'a> {
         None
     }
 
-    fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], key: Option<&RecordKey>) {
+    fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], about: Option<(&RecordKey, Hlc)>) {
         for (lineage, seqs) in covers {
             let Some(lineage) = self.number(lineage) else { continue };
             for (first, last) in self.lacking(lineage, seqs) {
-                self.cover(lineage, first, last, key);
+                self.cover(lineage, first, last, about);
             }
         }
     }
@@ -347,8 +380,15 @@ impl<'a> Draft<'a> {
 
     /// Covers dots and says in the log which key they were about, so that whoever asks for one gets that key's current
     /// record.
-    fn cover(&mut self, lineage: LineageNumber, first: u64, last: u64, key: Option<&RecordKey>) {
-        let (at, entry) = LogEntry { first, last, key: key.cloned() }.encode(lineage);
+    fn cover(
+        &mut self,
+        lineage: LineageNumber,
+        first: u64,
+        last: u64,
+        about: Option<(&RecordKey, Hlc)>,
+    ) {
+        let (key, hlc) = (about.map(|(key, _)| key.clone()), about.map(|(_, hlc)| hlc));
+        let (at, entry) = LogEntry { first, last, key, hlc }.encode(lineage);
         self.finished.batch.put(Space::Log, at, entry);
         self.hold(lineage, first, last);
     }

@@ -29,11 +29,14 @@ pub enum Space {
     Writes,
     /// Who and what this store is.
     Meta,
+    /// What has changed here, by number.
+    Changes,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 5] = [Self::Records, Self::Log, Self::Frontier, Self::Writes, Self::Meta];
+    pub const ALL: [Self; 6] =
+        [Self::Records, Self::Log, Self::Frontier, Self::Writes, Self::Meta, Self::Changes];
 
     /// Its name on disk.
     #[must_use]
@@ -44,6 +47,7 @@ impl Space {
             Self::Frontier => "frontier",
             Self::Writes => "writes",
             Self::Meta => "meta",
+            Self::Changes => "changes",
         }
     }
 }

@@ -9,6 +9,7 @@
 //! shown before it is synced. A refused record leaves a gap and nothing waits behind it. Queue, gaps and log are
 //! bounded.
 
+mod changes;
 mod commit;
 mod config;
 mod directory;
@@ -41,6 +42,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use quorum_core::{Clock, Lineage, Origin};
 
+pub use changes::{Change, Changes};
 pub use config::StoreConfig;
 pub use error::{OpenError, StoreError};
 pub use intake::StoreState;

@@ -16,20 +16,23 @@ use quorum_core::{
     Clock, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin, PeerId, Random,
     SeqSet,
 };
+use tokio::sync::watch;
 
+use super::changes::first_change;
 use super::commit::Committer;
 use super::config::StoreConfig;
 use super::directory::Directory;
 use super::draft::{Draft, Held};
 use super::engine::fjall::FjallEngine;
 use super::engine::{Engine, PageLimit, Space, Sync, View};
-use super::error::OpenError;
+use super::error::{OpenError, StoreError};
 use super::facts::Facts;
 use super::intake::Intake;
 use super::journal;
 use super::lineages::Lineages;
 use super::schema::{
-    Corrupt, FORMAT, LineageNumber, decode_lineage, decode_node, decode_seqs, decode_u64, meta,
+    Corrupt, FORMAT, FORMAT_MIN, LineageNumber, decode_lineage, decode_node, decode_seqs,
+    decode_u64, meta,
 };
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
@@ -105,6 +108,8 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let mut kept = Kept::read(engine.view().as_ref())?;
         kept.check(identity)?;
+        let first_change = first_change(engine.view().as_ref()).map_err(unreadable)?;
+        let first_change = first_change.unwrap_or(kept.changes + 1);
         let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
         let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
         begin(engine.as_ref(), identity, &config, &lineages, &lineage)?;
@@ -130,11 +135,17 @@ impl Store {
             published: RwLock::new(published),
             lineages,
             facts: RwLock::new(kept.facts),
+            changes: watch::Sender::new(kept.changes),
             engine: RwLock::new(Some(engine.clone())),
             syncs: AtomicU64::new(0),
             synced_records: AtomicU64::new(0),
         });
-        let held = Held { frontier: kept.frontier.into_iter().collect(), bound: kept.floor };
+        let held = Held {
+            frontier: kept.frontier.into_iter().collect(),
+            bound: kept.floor,
+            changes: kept.changes,
+            first_change,
+        };
         let committer = Committer::new(shared.clone(), engine, directory, held);
         let handle = std::thread::Builder::new()
             .name("store-commit".to_owned())
@@ -143,6 +154,10 @@ impl Store {
         let thread = CommitterThread { shared: shared.clone(), handle: Mutex::new(Some(handle)) };
         Ok(Self { shared, thread: Arc::new(thread) })
     }
+}
+
+fn unreadable(error: StoreError) -> OpenError {
+    OpenError::Corrupt { detail: error.to_string() }
 }
 
 /// Locks the directory, checks what is in it, and opens the engine on it.
@@ -200,6 +215,8 @@ pub(super) struct Kept {
     starts: u64,
     /// At or above every timestamp issued or seen.
     floor: Hlc,
+    /// The number of the last change.
+    changes: u64,
     pub(super) lineages: Lineages,
     facts: Facts,
     pub(super) trimmed: BTreeMap<LineageNumber, u64>,
@@ -232,6 +249,8 @@ impl Kept {
         } else if *key == meta::INCARNATION {
             let bytes = value.as_ref().try_into().map_err(|_| array("incarnation"))?;
             self.incarnation = Some(Incarnation::from_bytes(bytes));
+        } else if *key == meta::CHANGES {
+            self.changes = decode_u64(value)?;
         } else if *key == meta::STARTS {
             self.starts = decode_u64(value)?;
         } else if *key == meta::CEILING || *key == meta::SEEN {
@@ -250,7 +269,7 @@ impl Kept {
     }
 
     fn check(&self, identity: &StoreIdentity) -> Result<(), OpenError> {
-        if let Some(found) = self.format.filter(|found| *found != FORMAT) {
+        if let Some(found) = self.format.filter(|found| !(FORMAT_MIN..=FORMAT).contains(found)) {
             let detail = format!("the engine holds format {found}, the directory {FORMAT}");
             return Err(OpenError::Corrupt { detail });
         }

@@ -241,7 +241,7 @@ impl Store {
     }
 }
 
-fn stored(record: Arc<Record>) -> Result<StoredRecord, StoreError> {
+pub(super) fn stored(record: Arc<Record>) -> Result<StoredRecord, StoreError> {
     let content = Content::decode(&record.payload)
         .map_err(|error| StoreError::Unreadable { reason: error.to_string().into() })?;
     Ok(StoredRecord { record, content })

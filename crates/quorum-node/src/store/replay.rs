@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorum_core::{Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor};
+use quorum_core::{Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor};
 
 use super::Store;
 use super::engine::{PageLimit, Space, View};
@@ -104,6 +104,24 @@ impl Store {
         Ok(Replay::Items(gathering.finish().unwrap_or_default()))
     }
 
+    /// The time of the write with this dot, if the log still knows it; of one that was brought up together with others,
+    /// that of the newest of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`], or [`StoreError::Closed`].
+    pub fn logged_at(&self, dot: &Dot) -> Result<Option<Hlc>, StoreError> {
+        let Some(number) = self.shared.lineages.read().number(&dot.lineage) else {
+            return Ok(None);
+        };
+        let (from, to) = (LogEntry::key(number, dot.seq), LogEntry::key(number, u64::MAX));
+        let range = (Bound::Included(from.as_ref()), Bound::Included(to.as_ref()));
+        let page = self.shared.view()?.page(Space::Log, range, PageLimit::new(1, usize::MAX))?;
+        let Some((key, value)) = page.first() else { return Ok(None) };
+        let (_, entry) = LogEntry::decode(key, value)?;
+        Ok(entry.hlc.filter(|_| entry.first <= dot.seq))
+    }
+
     fn snapshot_now(
         &self,
         after: Option<&[u8]>,
@@ -182,6 +200,11 @@ impl<'a> Gathering<'a> {
                     Some(key) => self.store.record_at(self.view, key)?,
                     None => None,
                 };
+                if record.as_ref().is_some_and(|record| !record.is_intact()) {
+                    // Never passed on: its dots stay open there until the record is repaired here.
+                    tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
+                    return Ok(());
+                }
                 let payload = record.as_ref().map_or(0, |record| record.payload.len());
                 self.bytes_left = self.bytes_left.saturating_sub(payload + ITEM_OVERHEAD_BYTES);
                 self.items.push((record, SeqSet::new()));
@@ -204,7 +227,8 @@ impl<'a> Gathering<'a> {
                 dots.remove(dot.seq);
             }
             let covers = if dots.is_empty() { Vec::new() } else { vec![(lineage.clone(), dots)] };
-            Incoming { record, covers, void: false, trace: None }
+            let void = record.is_none();
+            Incoming { record, covers, void, trace: None }
         };
         (!self.items.is_empty()).then(|| self.items.into_iter().map(incoming).collect())
     }

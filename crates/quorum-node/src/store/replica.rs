@@ -47,6 +47,17 @@ impl Store {
         self.shared.published.read().frontier.clone()
     }
 
+    /// Up to where every member is known to hold everything: the log is trimmed that far.
+    #[must_use]
+    pub fn trimmed(&self) -> Frontier {
+        let lineages = self.shared.lineages.read();
+        let trimmed = self.shared.published.read().trimmed.clone();
+        let named = trimmed.into_iter().filter_map(|(number, last)| {
+            Some((lineages.name(number).ok()?.clone(), quorum_core::SeqSet::up_to(last)))
+        });
+        named.collect()
+    }
+
     /// Whether the store takes writes, and why not.
     #[must_use]
     pub fn state(&self) -> StoreState {

@@ -1,4 +1,4 @@
-//! The bytes of format 1: how keys and values of every space are written and read.
+//! The bytes of the format: how keys and values of every space are written and read.
 //!
 //! Integers are big-endian, so that keys order as the numbers do. Every reader treats its input as damaged until it
 //! has seen otherwise.
@@ -12,7 +12,12 @@ use quorum_core::{
 use crate::record::{ContentRef, Key, Namespace};
 
 /// The format this program writes.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// Format 2 adds the changes, and the time of a write to its log entry; format 1 is read, and written on as format 2.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The oldest format that is read.
+pub(crate) const FORMAT_MIN: u32 = 1;
 
 /// Bytes of the store that do not read as what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -153,12 +158,16 @@ pub(crate) struct LogEntry {
     pub(crate) last: u64,
     /// `None` if no member holds a record of these dots.
     pub(crate) key: Option<RecordKey>,
+    /// The time of the newest write among them, if the entry says it.
+    pub(crate) hlc: Option<Hlc>,
 }
 
 impl LogEntry {
     const ONE_DOT: u8 = 0;
     const RANGE: u8 = 1;
     const VOID_RANGE: u8 = 2;
+    /// Added to the kind of an entry that tells its time.
+    const WITH_TIME: u8 = 8;
 
     /// Entries order by their last dot, so that the one which covers a dot is the first at or after it.
     pub(crate) fn key(lineage: LineageNumber, last: u64) -> Bytes {
@@ -170,12 +179,19 @@ impl LogEntry {
 
     pub(crate) fn encode(&self, lineage: LineageNumber) -> (Bytes, Bytes) {
         let about = self.key.as_ref().map_or(&[][..], |key| key.bytes().as_ref());
-        let mut value = BytesMut::with_capacity(9 + about.len());
-        if self.first == self.last && self.key.is_some() {
-            value.put_u8(Self::ONE_DOT);
-        } else {
-            value.put_u8(if self.key.is_some() { Self::RANGE } else { Self::VOID_RANGE });
+        let mut value = BytesMut::with_capacity(17 + about.len());
+        let is_one = self.first == self.last && self.key.is_some();
+        let kind = match &self.key {
+            Some(_) if is_one => Self::ONE_DOT,
+            Some(_) => Self::RANGE,
+            None => Self::VOID_RANGE,
+        };
+        value.put_u8(kind | self.hlc.map_or(0, |_| Self::WITH_TIME));
+        if !is_one {
             value.put_u64(self.first);
+        }
+        if let Some(hlc) = self.hlc {
+            value.put_u64(hlc.as_u64());
         }
         value.put_slice(about);
         (Self::key(lineage, self.last), value.freeze())
@@ -187,7 +203,10 @@ impl LogEntry {
         let (lineage, last) = (LineageNumber(dot.u32()?), dot.u64()?);
         let mut rest = Reader(value, corrupt);
         let [kind] = rest.array()?;
+        let tells_time = kind & Self::WITH_TIME != 0;
+        let kind = kind & !Self::WITH_TIME;
         let first = if kind == Self::ONE_DOT { last } else { rest.u64()? };
+        let hlc = if tells_time { Some(Hlc::from_u64(rest.u64()?)) } else { None };
         let about = value.slice(value.len() - rest.0.len()..);
         let key = match kind {
             Self::ONE_DOT | Self::RANGE if !about.is_empty() => Some(RecordKey::from_bytes(about)),
@@ -197,7 +216,7 @@ impl LogEntry {
         if first == 0 || first > last || !dot.0.is_empty() {
             return Err(corrupt);
         }
-        Ok((lineage, Self { first, last, key }))
+        Ok((lineage, Self { first, last, key, hlc }))
     }
 }
 
@@ -287,6 +306,8 @@ pub(crate) mod meta {
 
     use super::{Corrupt, LineageNumber};
 
+    /// The number of the last change.
+    pub(crate) const CHANGES: Bytes = Bytes::from_static(b"changes");
     /// The format of everything else.
     pub(crate) const FORMAT: Bytes = Bytes::from_static(b"format");
     /// The cluster whose data this is.
@@ -405,9 +426,10 @@ mod tests {
     fn log_entries_read_back_and_order_by_their_last_dot() {
         let about = Some(RecordKey::from_parts("ns", b"k"));
         for entry in [
-            LogEntry { first: 7, last: 7, key: about.clone() },
-            LogEntry { first: 2, last: 7, key: about },
-            LogEntry { first: 7, last: 7, key: None },
+            LogEntry { first: 7, last: 7, key: about.clone(), hlc: Some(Hlc::from_millis(5)) },
+            LogEntry { first: 7, last: 7, key: about.clone(), hlc: None },
+            LogEntry { first: 2, last: 7, key: about, hlc: Some(Hlc::from_millis(5)) },
+            LogEntry { first: 7, last: 7, key: None, hlc: None },
         ] {
             let (key, value) = entry.encode(LineageNumber(3));
             assert_eq!(LogEntry::decode(&key, &value), Ok((LineageNumber(3), entry)));

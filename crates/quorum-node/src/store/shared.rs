@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use quorum_core::{Clock, Frontier, Observer, Random};
+use tokio::sync::watch;
 
 use super::commit::Stopped;
 use super::config::StoreConfig;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) lineages: RwLock<Lineages>,
     /// What is remembered durably about members.
     pub(crate) facts: RwLock<Facts>,
+    /// The number of the last synced change.
+    pub(crate) changes: watch::Sender<u64>,
     /// `None` once the store is closed.
     pub(crate) engine: RwLock<Option<Arc<dyn Engine>>>,
     pub(crate) syncs: AtomicU64,
@@ -50,7 +53,12 @@ impl Shared {
     }
 
     /// Makes a synced state, and the dots it adds, visible at once.
-    pub(crate) fn publish(&self, view: Arc<dyn View>, covered: &[(LineageNumber, u64, u64)]) {
+    pub(crate) fn publish(
+        &self,
+        view: Arc<dyn View>,
+        covered: &[(LineageNumber, u64, u64)],
+        changes: u64,
+    ) {
         let lineages = self.lineages.read();
         let mut published = self.published.write();
         published.view = Some(view);
@@ -58,6 +66,9 @@ impl Shared {
             let lineage = lineages.name(*number).expect("the committer gave this number");
             published.frontier.insert_range(lineage, *first, *last);
         }
+        drop(published);
+        let is_later = |last: &mut u64| std::mem::replace(last, changes) != changes;
+        self.changes.send_if_modified(is_later);
     }
 
     pub(crate) fn publish_trimmed(&self, trimmed: &[(LineageNumber, u64)]) {

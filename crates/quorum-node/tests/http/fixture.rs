@@ -45,6 +45,25 @@ impl Fixture {
         self.ask_with(line, &[], body).await
     }
 
+    /// The answer to a GET, whose body is still to come.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> hyper::Response<hyper::body::Incoming> {
+        let mut request = Request::get(format!("http://{}{path}", self.address()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        self.client.request(request).await.expect("an answer")
+    }
+
+    /// Stops all nodes in order.
+    pub(crate) async fn stop(mut self) {
+        self.mesh.stop_all().await;
+    }
+
     /// A request with headers.
     pub(crate) async fn ask_with(
         &self,

@@ -1,5 +1,6 @@
 //! The HTTP interface as its clients meet it: real nodes, real connections on loopback.
 
+mod batch;
 mod fixture;
 mod hostile;
 mod lifecycle;
@@ -8,3 +9,4 @@ mod ranges;
 mod security;
 mod values;
 mod verdicts;
+mod watch;
