@@ -60,7 +60,8 @@ fn oldest<'a>(
     let mut oldest: Option<u64> = None;
     for dot in dots {
         if let Some(hlc) = store.logged_at(dot)? {
-            oldest = Some(oldest.map_or(hlc.millis(), |oldest| oldest.min(hlc.millis())));
+            let millis = hlc.millis();
+            oldest = Some(oldest.map_or(millis, |oldest| oldest.min(millis)));
         }
     }
     let now = wall_millis(store.clock());

@@ -33,7 +33,7 @@ mod tests {
     fn a_peer_gets_what_we_wrote_in_this_life_and_what_it_asked_for() {
         let mut former = lineage("us", 1);
         former.origin.incarnation = Incarnation::from_bytes([9; 8]);
-        let all = [lineage("us", 1), lineage("us", 2), former.clone(), lineage("other", 1)];
+        let all = [lineage("us", 1), lineage("us", 2), former, lineage("other", 1)];
         let held: Frontier =
             all.iter().map(|of: &Lineage| (of.clone(), SeqSet::up_to(9))).collect();
         let mut known = Frontier::new();

@@ -35,7 +35,9 @@ pub fn run(arguments: &DeleteArguments, output: &mut Output) -> anyhow::Result<E
     let (namespace, key) = arguments.target.parse()?;
     let client = arguments.connection.client()?;
     let write_id = arguments.write_id.unwrap_or_else(new_write_id);
-    let options = arguments.write.options(write_id, arguments.connection.timeout);
+    let mut options = arguments.write.options(write_id, arguments.connection.timeout);
+    // Whoever names a write may have asked for it before.
+    options.is_retry = arguments.write_id.is_some();
     let result = converse(async { Ok(client.delete(&namespace, &key, &options).await) })?;
     let target = &arguments.target.target;
     let what = format!("the deletion of {target}");

@@ -1,4 +1,6 @@
-//! `get`: read one value as this node has it.
+//! `get`: read one value, as this node has it or as a quorum does.
+
+use std::str::FromStr;
 
 use anyhow::bail;
 use clap::Args;
@@ -8,6 +10,7 @@ use super::connection::{ConnectionArguments, explain, run as converse};
 use super::target::TargetArguments;
 use super::{Exit, Output};
 use crate::client::TextOrBase64;
+use crate::config::Consistency;
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
@@ -16,6 +19,9 @@ pub struct GetArguments {
     /// What to read.
     #[command(flatten)]
     pub target: TargetArguments,
+    /// What the read must promise [default: as the namespace is configured]
+    #[arg(long, value_name = "local|quorum|linearizable", value_parser = Consistency::from_str)]
+    pub consistency: Option<Consistency>,
     /// Which node.
     #[command(flatten)]
     pub connection: ConnectionArguments,
@@ -39,7 +45,9 @@ struct Found {
 pub fn run(arguments: &GetArguments, output: &mut Output) -> anyhow::Result<Exit> {
     let (namespace, key) = arguments.target.parse()?;
     let client = arguments.connection.client()?;
-    let found = converse(async { client.get(&namespace, &key).await.map_err(explain) })?;
+    let consistency = arguments.consistency;
+    let found =
+        converse(async { client.get(&namespace, &key, consistency).await.map_err(explain) })?;
     let Some(found) = found else {
         bail!("{} has no value on this node", arguments.target.target);
     };

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod batch;
 pub mod bench;
 pub mod completions;
 pub mod config;
@@ -33,7 +34,9 @@ pub mod status;
 mod table;
 pub mod target;
 pub mod verify;
+pub mod watch;
 pub mod write_options;
+pub mod write_status;
 
 pub use exit::Exit;
 pub use output::Output;
@@ -70,6 +73,12 @@ pub enum Command {
     Delete(delete::DeleteArguments),
     /// List the keys of a namespace
     List(list::ListArguments),
+    /// Write many values in few requests, from lines of JSON
+    Batch(batch::BatchArguments),
+    /// Follow the changes of a namespace
+    Watch(watch::WatchArguments),
+    /// Show what became of a write
+    WriteStatus(write_status::WriteStatusArguments),
     /// Show how a node and its quorum are
     Status(status::StatusArguments),
     /// Show how a node sees the others
@@ -129,6 +138,9 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Get(arguments) => get::run(&arguments, output),
         Command::Delete(arguments) => delete::run(&arguments, output),
         Command::List(arguments) => list::run(&arguments, output),
+        Command::Batch(arguments) => batch::run(&arguments, output),
+        Command::Watch(arguments) => watch::run(&arguments, output),
+        Command::WriteStatus(arguments) => write_status::run(&arguments, output),
         Command::Status(arguments) => status::run(&arguments, output),
         Command::Peers(arguments) => peers::run(&arguments, output),
         Command::Import(arguments) => import::run(&arguments, output),

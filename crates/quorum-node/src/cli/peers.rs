@@ -40,13 +40,14 @@ pub fn run(arguments: &PeersArguments, output: &mut Output) -> anyhow::Result<Ex
 }
 
 fn write_peers(peers: &[PeerReport], coloured: bool, out: &mut dyn Write) -> io::Result<()> {
-    const HEADINGS: [&str; 9] = [
+    const HEADINGS: [&str; 10] = [
         "PEER",
         "ADDRESS",
         "LINK",
         "ROUND TRIP",
         "CLOCK",
         "LAG",
+        "MISSING",
         "QUEUED",
         "PUT OFF",
         "LAST ERROR",
@@ -70,6 +71,7 @@ fn write_peers(peers: &[PeerReport], coloured: bool, out: &mut dyn Write) -> io:
             Cell::known(peer.round_trip_ms.map(millis)),
             Cell::known(peer.clock_offset_ms.map(|offset| format!("{offset:+.2} ms"))),
             Cell::known(peer.lag_writes),
+            Cell::known(peer.missing_writes),
             Cell::plain(&HumanBytes(peer.queued_bytes as u64)),
             Cell::plain(&peer.deferred),
             Cell::plain(peer.last_error.as_deref().unwrap_or_default()),

@@ -20,7 +20,7 @@ use super::{Exit, Output};
 Examples:
   quorum-node put demo/greeting hello
   quorum-node put demo/photo --file photo.jpg --w all
-  date | quorum-node put demo/now -")]
+  date | quorum-node put demo/now --stdin")]
 #[non_exhaustive]
 pub struct PutArguments {
     /// Where to write.
@@ -32,6 +32,9 @@ pub struct PutArguments {
     /// Read the value from a file
     #[arg(long, value_name = "FILE", group = "content")]
     pub file: Option<PathBuf>,
+    /// Read the value from standard input
+    #[arg(long, group = "content")]
+    pub stdin: bool,
     /// Name of the write: give the same name to retry a write safely [default: a new one]
     #[arg(long, value_name = "UUID")]
     pub write_id: Option<WriteId>,
@@ -54,7 +57,9 @@ pub fn run(arguments: &PutArguments, output: &mut Output) -> anyhow::Result<Exit
     let value = read_value(arguments)?;
     let client = arguments.connection.client()?;
     let write_id = arguments.write_id.unwrap_or_else(new_write_id);
-    let options = arguments.write.options(write_id, arguments.connection.timeout);
+    let mut options = arguments.write.options(write_id, arguments.connection.timeout);
+    // Whoever names a write may have asked for it before.
+    options.is_retry = arguments.write_id.is_some();
     let result =
         converse(async { Ok(client.put(&namespace, &key, value.into(), &options).await) })?;
     let target = &arguments.target.target;

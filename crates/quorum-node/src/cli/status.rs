@@ -10,6 +10,7 @@ use indicatif::HumanBytes;
 use super::connection::{ConnectionArguments, explain, run as converse};
 use super::table::{Cell, Table, Tone, is_coloured};
 use super::{Exit, Output};
+use crate::ExposureReport;
 use crate::status::NodeStatus;
 
 /// Arguments of `status`.
@@ -61,6 +62,10 @@ fn write_status(status: &NodeStatus, coloured: bool, out: &mut dyn Write) -> io:
     row("quorum", judged(*quorum, quorum_text));
     row("records", Cell::plain(&status.records));
     row("store", Cell::plain(&HumanBytes(status.store_bytes)));
+    row("copies", judged(status.exposure.below_w == 0, exposure_text(&status.exposure)));
+    if !status.recovery.is_empty() {
+        row("recovery", Cell::plain(&status.recovery));
+    }
     row("writes issued", Cell::plain(&status.writes_issued));
     row("writes in flight", Cell::plain(&status.writes_in_flight));
     row("uptime", Cell::plain(&uptime));
@@ -71,6 +76,22 @@ fn write_status(status: &NodeStatus, coloured: bool, out: &mut dyn Write) -> io:
         row("content digest", Cell::plain(&digest));
     }
     table.write(coloured, out)
+}
+
+/// Which writes have too few copies.
+fn exposure_text(exposure: &ExposureReport) -> String {
+    let part = |count: u64, than: &str, age: Option<f64>| match age {
+        Some(seconds) => {
+            format!("{count} writes on fewer than {than}, the oldest for {seconds:.1} s")
+        }
+        None => format!("{count} writes on fewer than {than}"),
+    };
+    let exactness = if exposure.exact { "" } else { " (not every member has reported)" };
+    format!(
+        "{}; {}{exactness}",
+        part(exposure.below_w, "W", exposure.oldest_below_w_seconds),
+        part(exposure.below_n, "all members", exposure.oldest_below_n_seconds),
+    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use super::connection::explain;
 use super::{Exit, Output};
 use crate::client::{ClientError, MissedQuorum, Receipt, WriteOptions};
 use crate::config::WriteQuorum;
+use crate::world::SystemRandom;
+use crate::write::fresh_write_id;
 
 /// Flags of a command that writes.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,14 +43,15 @@ impl WriteArguments {
             DurabilityName::Fsync => Durability::Fsync,
             DurabilityName::Relaxed => Durability::Relaxed,
         });
-        WriteOptions { write_id, w: self.w, timeout, durability }
+        WriteOptions { write_id, w: self.w, timeout, durability, is_retry: false }
     }
 }
 
-/// A write's name that nobody has used: a random UUID.
+/// A write's name that nobody has used, and that says when it was made.
 #[must_use]
 pub fn new_write_id() -> WriteId {
-    uuid(rand::random(), 4)
+    let clock = quorum_transport::TokioClock::new();
+    fresh_write_id(&SystemRandom, quorum_core::wall_millis(&clock))
 }
 
 /// Sixteen bytes, marked as a UUID of this version.

@@ -10,6 +10,7 @@ mod error;
 mod request;
 mod text;
 mod url;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +29,9 @@ pub use error::{ClientError, Unreachable};
 pub use request::{ListQuery, WriteOptions};
 pub use text::TextOrBase64;
 pub use url::{InvalidUrl, NodeUrl, NodeUrls};
+pub use watch::{Event, Watch};
 
+use crate::config::Consistency;
 use crate::record::{Key, Namespace};
 use connect::Connections;
 use error::problem_error;
@@ -133,7 +136,7 @@ impl Client {
         self.answer(request).await?.json().map_err(|error| error.with_write_id(write_id))
     }
 
-    /// The key's current value at the node asked, or `None` if it has none.
+    /// The key's current value, or `None` if it has none: at the node asked, or as consistent as it is asked to be.
     ///
     /// # Errors
     ///
@@ -142,8 +145,9 @@ impl Client {
         &self,
         namespace: &Namespace,
         key: &Key,
+        consistency: Option<Consistency>,
     ) -> Result<Option<Value>, ClientError> {
-        match self.answer(&Outgoing::read(namespace, key)).await {
+        match self.answer(&Outgoing::read(namespace, key, consistency)).await {
             Ok(answer) => {
                 let tag = answer.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
                 let version = tag.map(|tag| tag.trim_matches('"').to_owned());
@@ -197,6 +201,48 @@ impl Client {
             return Err(self.whole(url, response).await?.into_error());
         }
         Ok(Export { url, body: response.into_body(), timeout: self.shared.timeout })
+    }
+
+    /// Many writes at once, worded as `POST /v1/batch` wants them; the answer as JSON, with a result for each.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]: then each of them may have happened or not, unless the batch was refused.
+    pub async fn batch(&self, body: Bytes) -> Result<serde_json::Value, ClientError> {
+        self.answer(&Outgoing::batch(body)).await?.json()
+    }
+
+    /// What became of a write, as JSON; with `copies`, once so many members hold it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn write_status(
+        &self,
+        write_id: WriteId,
+        copies: Option<usize>,
+        timeout: Option<Duration>,
+    ) -> Result<serde_json::Value, ClientError> {
+        self.answer(&Outgoing::write_status(write_id, copies, timeout)).await?.json()
+    }
+
+    /// The changes of a namespace from now on, or behind the one with the id `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn watch(
+        &self,
+        namespace: &Namespace,
+        prefix: &[u8],
+        after: Option<&str>,
+    ) -> Result<Watch, ClientError> {
+        let (url, response) = self.send(&Outgoing::watch(namespace, prefix, after)).await?;
+        if !response.status().is_success() {
+            return Err(self.whole(url, response).await?.into_error());
+        }
+        let chunks = Export { url, body: response.into_body(), timeout: WATCH_SILENCE_MAX };
+        Ok(Watch { chunks, text: Vec::new() })
     }
 
     /// The whole answer to a request, if it is a success.
@@ -281,6 +327,9 @@ impl Answer {
     }
 }
 
+/// A watch says that it is alive every ten seconds; one that is silent for longer is dead.
+const WATCH_SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// An export on its way: chunks of lines, cut anywhere.
 #[derive(Debug)]
 pub struct Export {
@@ -314,6 +363,17 @@ impl Export {
             }
         }
         Ok(None)
+    }
+}
+
+impl Export {
+    fn unexpected(&self, detail: &str) -> ClientError {
+        ClientError::Unexpected {
+            url: self.url.clone(),
+            status: StatusCode::OK.as_u16(),
+            detail: detail.to_owned(),
+            write_id: None,
+        }
     }
 }
 

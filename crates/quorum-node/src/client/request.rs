@@ -9,7 +9,7 @@ use quorum_core::{Durability, WriteId};
 
 use super::error::ClientError;
 use super::url::{NodeUrl, key_path, push_query};
-use crate::config::WriteQuorum;
+use crate::config::{Consistency, WriteQuorum};
 use crate::record::{Key, Namespace};
 
 /// How a write is to be done. What is left out is as the node's configuration says.
@@ -24,13 +24,15 @@ pub struct WriteOptions {
     pub timeout: Option<Duration>,
     /// How durable a copy has to be.
     pub durability: Option<Durability>,
+    /// Whether the same write was asked for before: then it is looked for at a read quorum first.
+    pub is_retry: bool,
 }
 
 impl WriteOptions {
     /// A write of this name, done as the node's configuration says.
     #[must_use]
     pub const fn new(write_id: WriteId) -> Self {
-        Self { write_id, w: None, timeout: None, durability: None }
+        Self { write_id, w: None, timeout: None, durability: None, is_retry: false }
     }
 }
 
@@ -53,13 +55,45 @@ pub(super) struct Outgoing {
     method: Method,
     path_and_query: String,
     pub(super) write_id: Option<WriteId>,
+    is_retry: bool,
     pub(super) body: Bytes,
 }
 
 impl Outgoing {
     pub(super) fn plain(path_and_query: impl Into<String>) -> Self {
         let path_and_query = path_and_query.into();
-        Self { method: Method::GET, path_and_query, write_id: None, body: Bytes::new() }
+        let (write_id, is_retry) = (None, false);
+        Self { method: Method::GET, path_and_query, write_id, is_retry, body: Bytes::new() }
+    }
+
+    pub(super) fn batch(body: Bytes) -> Self {
+        Self { method: Method::POST, body, ..Self::plain("/v1/batch") }
+    }
+
+    pub(super) fn write_status(
+        write_id: WriteId,
+        copies: Option<usize>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let mut path = format!("/v1/writes/{write_id}");
+        if let Some(copies) = copies {
+            push_query(&mut path, "copies", copies.to_string().as_bytes());
+        }
+        if let Some(timeout) = timeout {
+            push_query(&mut path, "timeout", format!("{}ms", timeout.as_millis()).as_bytes());
+        }
+        Self::plain(path)
+    }
+
+    pub(super) fn watch(namespace: &Namespace, prefix: &[u8], after: Option<&str>) -> Self {
+        let mut path = format!("/v1/watch/{namespace}");
+        if !prefix.is_empty() {
+            push_query(&mut path, "prefix", prefix);
+        }
+        if let Some(after) = after {
+            push_query(&mut path, "after", after.as_bytes());
+        }
+        Self::plain(path)
     }
 
     pub(super) fn write(
@@ -79,11 +113,16 @@ impl Outgoing {
         if let Some(durability) = options.durability {
             push_query(&mut path, "durability", durability.as_str().as_bytes());
         }
-        Self { method, path_and_query: path, write_id: Some(options.write_id), body }
+        let (write_id, is_retry) = (Some(options.write_id), options.is_retry);
+        Self { method, path_and_query: path, write_id, is_retry, body }
     }
 
-    pub(super) fn read(namespace: &Namespace, key: &Key) -> Self {
-        Self::plain(key_path(namespace, key))
+    pub(super) fn read(namespace: &Namespace, key: &Key, consistency: Option<Consistency>) -> Self {
+        let mut path = key_path(namespace, key);
+        if let Some(consistency) = consistency {
+            push_query(&mut path, "consistency", consistency.as_str().as_bytes());
+        }
+        Self::plain(path)
     }
 
     pub(super) fn list(namespace: &Namespace, query: &ListQuery) -> Self {
@@ -121,6 +160,9 @@ impl Outgoing {
         let mut request = Request::builder().method(&self.method).uri(uri);
         if let Some(write_id) = self.write_id {
             request = request.header("idempotency-key", write_id.to_string());
+        }
+        if self.is_retry {
+            request = request.header("quorum-retry", "1");
         }
         request.body(body).map_err(|error| ClientError::Settings {
             detail: format!("no request can be made of that: {error}"),

@@ -78,7 +78,7 @@ pub(super) async fn batch(
         })
     });
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    Ok(answer(execute(&service, requests).await))
+    Ok(answer(&execute(&service, requests).await))
 }
 
 fn check_uri(uri: &Uri) -> Result<(), Problem> {
@@ -169,7 +169,7 @@ async fn one(service: &Service, request: WriteRequest) -> Value {
     }
 }
 
-fn answer(results: Vec<Value>) -> Response {
+fn answer(results: &[Value]) -> Response {
     let count =
         |outcome: &str| results.iter().filter(|result| result["outcome"] == outcome).count();
     let (committed, indeterminate) = (count("committed"), count("indeterminate"));

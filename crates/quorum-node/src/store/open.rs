@@ -108,7 +108,8 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let mut kept = Kept::read(engine.view().as_ref())?;
         kept.check(identity)?;
-        let first_change = first_change(engine.view().as_ref()).map_err(unreadable)?;
+        let first_change =
+            first_change(engine.view().as_ref()).map_err(|error| unreadable(&error))?;
         let first_change = first_change.unwrap_or(kept.changes + 1);
         let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
         let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
@@ -156,7 +157,7 @@ impl Store {
     }
 }
 
-fn unreadable(error: StoreError) -> OpenError {
+fn unreadable(error: &StoreError) -> OpenError {
     OpenError::Corrupt { detail: error.to_string() }
 }
 

@@ -1,6 +1,7 @@
 //! Many records: imported, exported, measured, verified.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::mesh::{Mesh, program, run, run_with_input, text};
@@ -154,4 +155,94 @@ fn the_data_of_a_stopped_node_can_be_verified() {
     mesh.kill(2);
     let report = run(&verify).ok().json();
     assert_eq!((&report["sound"], &report["records"]), (&true.into(), &1.into()));
+}
+
+#[test]
+fn a_batch_says_what_became_of_every_line() {
+    let mesh = Mesh::start();
+    let good = "{\"key\":\"a\",\"value\":\"1\"}\n\n{\"key\":\"b\",\"value_base64\":\"gIE=\"}\n";
+    let batch = ["--json", "batch", "--namespace", "demo", "--url", mesh.url(0)];
+    let summary = run_with_input(&batch, good.as_bytes()).ok().json();
+    assert_eq!(summary["committed"], 2, "{summary}");
+    assert_eq!(mesh.on(1, &["get", "demo/a", "--consistency", "quorum"]).ok().text(), "1");
+    let bad = run_with_input(&batch, b"{\"key\":\"a\",\"valeu\":\"1\"}\n");
+    assert_eq!(bad.code, 1, "{bad:?}");
+    assert!(bad.stderr.contains("writes[0]"), "{bad:?}");
+    let torn = run_with_input(&batch, b"{\"key\":\n");
+    assert!(torn.stderr.contains("line 1"), "{torn:?}");
+}
+
+#[test]
+fn what_became_of_a_write_can_be_asked_by_its_name() {
+    let mesh = Mesh::start();
+    let put = ["--json", "put", "demo/k", "--stdin", "--url", mesh.url(0)];
+    let receipt = run_with_input(&put, b"from a pipe").ok().json();
+    let id = receipt["write_id"].as_str().expect("an id");
+    let status = mesh.on(1, &["--json", "write-status", id, "--copies", "3"]).ok().json();
+    assert_eq!((&status["outcome"], &status["copies"]), (&"committed".into(), &3.into()));
+    let again = mesh.on(2, &["--json", "put", "demo/k", "from a pipe", "--write-id", id]).ok();
+    assert_eq!(again.json()["version"], receipt["version"], "a retry is the same write");
+    let unknown = "30313233-3435-3637-3839-616263646566";
+    let unknown = mesh.on(1, &["write-status", unknown]);
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    assert!(unknown.text().starts_with("not_applied"), "{unknown:?}");
+}
+
+/// A running `watch` and the lines that it has shown.
+struct Watching {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<serde_json::Value>,
+}
+
+impl Watching {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = program(&[&["--json", "watch", "demo"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (say, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _gone = say.send(serde_json::from_str(&line).expect("a line of JSON"));
+            }
+        });
+        Self { child, lines }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _already_ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn a_watch_goes_on_behind_what_it_has_seen_also_after_a_restart_of_the_node() {
+    let mut mesh = Mesh::start();
+    mesh.on(0, &["put", "demo/before", "0"]).ok();
+    let watching = Watching::start(&["--url", mesh.url(0)]);
+    let seen = std::cell::RefCell::new(None);
+    // Whether the watch has begun shows only by what it sees.
+    mesh.until("the watch sees something", |mesh| {
+        mesh.on(1, &["put", "demo/during", "1"]).ok();
+        *seen.borrow_mut() = watching.lines.try_recv().ok();
+        seen.borrow().is_some()
+    });
+    drop(watching);
+    let seen = seen.take().expect("just seen");
+    assert_eq!((&seen["event"], &seen["key"]), (&"put".into(), &"during".into()));
+
+    mesh.on(1, &["put", "demo/between", "2", "--w", "all"]).ok();
+    mesh.kill(0);
+    mesh.start_node(0);
+    let id = seen["id"].as_str().expect("an id");
+    let watching = Watching::start(&["--url", mesh.url(0), "--after", id]);
+    mesh.until("the watch sees what it has missed", |_| {
+        watching.lines.try_iter().any(|line| line["key"] == "between")
+    });
+    let unknown = mesh.on(1, &["watch", "demo", "--after", id]);
+    assert_eq!(unknown.code, 1, "another node knows nothing of this place: {unknown:?}");
 }

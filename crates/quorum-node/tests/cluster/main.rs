@@ -7,6 +7,7 @@ mod catch_up;
 mod clock;
 mod convergence;
 mod coordinator_gone;
+mod exposure;
 mod graceful_stop;
 mod harness;
 mod histories;

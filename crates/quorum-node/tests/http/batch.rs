@@ -72,7 +72,7 @@ async fn a_batch_that_is_not_all_committed_is_not_called_ok() {
     let id = "30313233-3435-3637-3839-616263646566";
     let first = json!({ "namespace": "ns", "key": "a", "value": "1", "write_id": id });
     let other = json!({ "namespace": "ns", "key": "b", "value": "2", "write_id": id });
-    let answer = node.ask("POST /v1/batch", writes(&[first.clone()])).await;
+    let answer = node.ask("POST /v1/batch", writes(std::slice::from_ref(&first))).await;
     assert_eq!(answer.status, 200);
     let answer = node.ask("POST /v1/batch", writes(&[first, other])).await;
     assert_eq!(answer.status, 207);

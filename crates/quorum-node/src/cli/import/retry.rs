@@ -34,7 +34,7 @@ impl Writer {
     /// Writes `entry`, through the node at `first` to begin with.
     pub(super) async fn write(&self, entry: Entry, write_id: WriteId, first: usize) -> Fate {
         let deadline = Instant::now() + self.give_up_after;
-        let options = self.write.options(write_id, self.timeout);
+        let mut options = self.write.options(write_id, self.timeout);
         let (mut attempt, mut node, mut may_have_happened) = (0_u32, first, false);
         loop {
             let client = self.client.starting_at(node);
@@ -48,6 +48,8 @@ impl Writer {
                 Err(error) => error,
             };
             may_have_happened |= error.may_have_happened();
+            // What may have happened is looked for everywhere before it is done again.
+            options.is_retry = may_have_happened;
             let pause = pause(attempt, asked_for(&error), rand::random());
             let is_over = Instant::now() + pause >= deadline;
             match error {
