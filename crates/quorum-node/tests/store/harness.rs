@@ -135,6 +135,8 @@ pub(crate) fn op(name: &str, value: &str) -> WriteOp {
     let digest = Digest::of(format!("{name}\0{value}").as_bytes());
     let mut write_id = [0; 16];
     write_id.copy_from_slice(&digest.as_bytes()[..16]);
+    // No UUID of version 7 by chance: it would say that it is too old.
+    write_id[6] &= 0x0f;
     WriteOp {
         namespace: namespace(),
         key: key(name),

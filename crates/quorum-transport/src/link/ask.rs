@@ -142,7 +142,9 @@ impl Questions {
     }
 }
 
-/// Opens the query stream of a welcomed connection, and serves askers until it ends.
+/// Opens the query stream of a welcomed connection, and serves askers for as long as the peer does. A peer that shuts
+/// down ends this stream first, while it still answers the records that it was sent: so the end of the stream is not
+/// the end of the connection, and this returns only for an error.
 pub(crate) async fn run(
     questions: &Questions,
     connection: &Connection,
@@ -152,9 +154,14 @@ pub(crate) async fn run(
 ) -> Result<(), TransportError> {
     let (stream, answers) = lane::open_stream(connection, LaneKind::Query, ours).await?;
     questions.open();
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = send(questions, stream, clock) => outcome,
         outcome = hear(questions, FrameReader::new(answers, frame_bytes_max), clock) => outcome,
+    };
+    questions.close(clock.now());
+    match outcome {
+        Ok(()) | Err(TransportError::Lost(_)) => std::future::pending().await,
+        error => error,
     }
 }
 
