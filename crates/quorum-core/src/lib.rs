@@ -74,6 +74,7 @@ mod receipt;
 mod record;
 mod recovery;
 mod replication;
+mod stability;
 mod trace;
 mod tracker;
 mod version;
@@ -90,7 +91,7 @@ pub use error::{Busy, QuorumError, QuorumFailureReason, Refusal};
 pub use exposure::Exposure;
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
-pub use observe::{CommitResult, HandshakeRefusal, Observer, Silent};
+pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay,
@@ -107,6 +108,7 @@ pub use recovery::{RecoveryProgress, RecoveryTargets, Source};
 pub use replication::{
     Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
 };
+pub use stability::Stability;
 pub use trace::TraceParent;
 pub use tracker::{AckTracker, Verdict};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};

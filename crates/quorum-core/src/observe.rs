@@ -103,6 +103,36 @@ impl std::fmt::Display for HandshakeRefusal {
     }
 }
 
+/// What a scrub comes upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ScrubFinding {
+    /// A record does not hash to its digest.
+    Corrupt,
+    /// A record is missing here, or is older than the one that a peer holds, though this member claims to have it.
+    Missing,
+    /// A peer holds the same version with other content.
+    Drift,
+    /// One of these was put right.
+    Repaired,
+}
+
+impl ScrubFinding {
+    /// Every finding.
+    pub const ALL: [Self; 4] = [Self::Corrupt, Self::Missing, Self::Drift, Self::Repaired];
+
+    /// The stable name used in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Missing => "missing",
+            Self::Drift => "drift",
+            Self::Repaired => "repaired",
+        }
+    }
+}
+
 /// Hears what happens. Every method has an empty body, so an observer implements what it cares for.
 ///
 /// Methods are called on the hot path: they must not block, and they cannot fail.
@@ -130,6 +160,10 @@ pub trait Observer: Send + Sync {
     fn link(&self, _peer: &PeerId, _up: bool) {}
     /// `records` records of `bytes` bytes were sent to `peer` because it lacked them: from the log or in a snapshot.
     fn repaired(&self, _peer: &PeerId, _records: usize, _bytes: usize) {}
+    /// `count` tombstones were purged: nothing that they hid can come back.
+    fn tombstones_purged(&self, _count: u64) {}
+    /// The scrub found a record that is not as it should be, or put one right.
+    fn scrubbed(&self, _finding: ScrubFinding) {}
     /// A handshake with a peer that dialled us was refused.
     fn handshake_refused(&self, _why: HandshakeRefusal) {}
     /// A synced commit of the local store took `took` and made `records` records durable.

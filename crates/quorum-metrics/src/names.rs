@@ -42,6 +42,11 @@ pub const REPAIRED_RECORDS_TOTAL: &str = "replication_repaired_records_total";
 /// Counter of their bytes.
 pub const REPAIRED_BYTES_TOTAL: &str = "replication_repaired_bytes_total";
 
+/// Counter of tombstones purged because nothing that they hid can come back.
+pub const TOMBSTONES_PURGED_TOTAL: &str = "replication_tombstones_purged_total";
+/// Counter of what the scrub came upon, by `finding`.
+pub const SCRUB_FINDINGS_TOTAL: &str = "replication_scrub_findings_total";
+
 /// Histogram of the absolute offset between this clock and that of `peer`, in seconds.
 pub const CLOCK_SKEW_SECONDS: &str = "replication_clock_skew_seconds";
 /// Gauge, 1 while this node trusts its own clock and 0 while it takes no writes because of it.
@@ -62,7 +67,7 @@ pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_sec
 pub const BUILD_INFO: &str = "quorum_build_info";
 
 /// Every metric name, in the order above.
-pub const METRICS: [&str; 25] = [
+pub const METRICS: [&str; 27] = [
     QUORUM_ACK_TOTAL,
     QUORUM_FAILURES_TOTAL,
     COMMIT_DURATION_SECONDS,
@@ -80,6 +85,8 @@ pub const METRICS: [&str; 25] = [
     UNDER_REPLICATED_AGE_SECONDS,
     REPAIRED_RECORDS_TOTAL,
     REPAIRED_BYTES_TOTAL,
+    TOMBSTONES_PURGED_TOTAL,
+    SCRUB_FINDINGS_TOTAL,
     CLOCK_SKEW_SECONDS,
     CLOCK_HEALTHY,
     STORE_SYNC_DURATION_SECONDS,
@@ -92,6 +99,8 @@ pub const METRICS: [&str; 25] = [
 
 /// Label: how a write ended, a [`CommitResult`](quorum_core::CommitResult).
 pub const RESULT: &str = "result";
+/// Label: what the scrub came upon, from a closed set.
+pub const FINDING: &str = "finding";
 /// Label: why, from a closed set.
 pub const REASON: &str = "reason";
 /// Label: the name of a member, never of a stranger.

@@ -10,6 +10,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use quorum_core::{
     Busy, CommitResult, HandshakeRefusal, Observer, PeerId, QuorumFailureReason, Refusal,
+    ScrubFinding,
 };
 
 use crate::gauges::Gauges;
@@ -34,6 +35,8 @@ pub struct OtelObserver {
     repaired_records: Counter<u64>,
     repaired_bytes: Counter<u64>,
     id_drifts: Counter<u64>,
+    tombstones_purged: Counter<u64>,
+    scrub_findings: Counter<u64>,
     clock_skew: Histogram<f64>,
     handshakes_refused: Counter<u64>,
     store_sync_duration: Histogram<f64>,
@@ -95,6 +98,14 @@ impl OtelObserver {
                 names::ID_DRIFT_TOTAL,
                 "Records that the peer holds with other content",
             ),
+            tombstones_purged: counter(
+                names::TOMBSTONES_PURGED_TOTAL,
+                "Tombstones purged because nothing that they hid can come back",
+            ),
+            scrub_findings: counter(
+                names::SCRUB_FINDINGS_TOTAL,
+                "Records that the scrub found wrong or put right, by finding",
+            ),
             clock_skew: seconds(
                 names::CLOCK_SKEW_SECONDS,
                 "Absolute offset between this clock and that of the peer",
@@ -130,6 +141,10 @@ impl OtelObserver {
             self.handshakes_refused.add(0, &[reason(why.as_str())]);
         }
         self.store_synced_records.add(0, &[]);
+        self.tombstones_purged.add(0, &[]);
+        for found in ScrubFinding::ALL {
+            self.scrub_findings.add(0, &[finding(found)]);
+        }
         for peer in self.peers.all() {
             self.peer_superseded.add(0, std::slice::from_ref(peer));
             self.repaired_records.add(0, std::slice::from_ref(peer));
@@ -143,6 +158,11 @@ impl OtelObserver {
             }
         }
     }
+}
+
+/// The label that says what was found.
+fn finding(found: ScrubFinding) -> KeyValue {
+    KeyValue::new(names::FINDING, found.as_str())
 }
 
 /// The label that says why.
@@ -176,6 +196,14 @@ impl Observer for OtelObserver {
             self.repaired_records.add(records as u64, std::slice::from_ref(&peer));
             self.repaired_bytes.add(bytes as u64, &[peer]);
         }
+    }
+
+    fn tombstones_purged(&self, count: u64) {
+        self.tombstones_purged.add(count, &[]);
+    }
+
+    fn scrubbed(&self, found: ScrubFinding) {
+        self.scrub_findings.add(1, &[finding(found)]);
     }
 
     fn peer_superseded(&self, peer: &PeerId) {

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use quorum_core::{
     Busy, CommitResult, HandshakeRefusal, Observer, PeerId, QuorumFailureReason, Refusal,
+    ScrubFinding,
 };
 use quorum_metrics::{Metrics, names};
 
@@ -33,6 +34,8 @@ fn live_through_everything(metrics: &Metrics) {
     observer.handshake_refused(HandshakeRefusal::Stranger);
     observer.store_synced(16, Duration::from_micros(300));
     observer.repaired(&n2, 3, 400);
+    observer.tombstones_purged(9);
+    observer.scrubbed(ScrubFinding::Corrupt);
     metrics.gauges().set_missing_writes(&n2, 7);
     metrics.gauges().set_exposed("w", 2, 1.5);
     metrics.gauges().set_frontier_lag(&n2, 5);
@@ -70,6 +73,9 @@ fn what_is_recorded_is_what_is_read() {
     for line in [
         r#"replication_repaired_records_total{peer="n2"} 3"#,
         r#"replication_repaired_bytes_total{peer="n2"} 400"#,
+        r#"replication_tombstones_purged_total 9"#,
+        r#"replication_scrub_findings_total{finding="corrupt"} 1"#,
+        r#"replication_scrub_findings_total{finding="repaired"} 0"#,
         r#"replication_peer_missing_writes{peer="n2"} 7"#,
         r#"replication_under_replicated_writes{copies="w"} 2"#,
         r#"replication_under_replicated_age_seconds{copies="w"} 1.5"#,

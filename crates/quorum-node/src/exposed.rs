@@ -1,6 +1,6 @@
 //! Which writes have too few copies, and for how long: the figures of [`Exposure`] with times from the log.
 
-use quorum_core::{Dot, Exposure, Frontier, wall_millis};
+use quorum_core::{Dot, Exposure, Frontier, PeerId, wall_millis};
 use quorum_transport::PeerStatus;
 use serde::{Deserialize, Serialize};
 
@@ -27,14 +27,18 @@ pub struct ExposureReport {
     pub exact: bool,
 }
 
-/// What can be said now. Reads the log for the times.
+/// What can be said now. Reads the log for the times. What a member in `lost` held is given up.
 pub(crate) fn report(
     store: &Store,
     peers: &[PeerStatus],
+    lost: &[PeerId],
     w: usize,
 ) -> Result<ExposureReport, StoreError> {
     let (held, everywhere) = (store.frontier(), store.trimmed());
     let known = |peer: &PeerStatus| {
+        if lost.contains(&peer.peer) {
+            return Frontier::new();
+        }
         let mut known = peer.frontier.clone().unwrap_or_default();
         known.merge(&everywhere);
         known
@@ -48,7 +52,7 @@ pub(crate) fn report(
         below_n: exposure.below(n),
         oldest_below_n_seconds: oldest(store, exposure.first_below(n))?,
         by_copies: exposure.by_copies().to_vec(),
-        exact: peers.iter().all(|peer| peer.frontier.is_some()),
+        exact: peers.iter().all(|peer| peer.frontier.is_some() || lost.contains(&peer.peer)),
     })
 }
 

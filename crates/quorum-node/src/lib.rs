@@ -40,10 +40,13 @@
 //! ```
 
 mod admission;
+mod bytes_json;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod export_line;
 mod exposed;
+mod forget;
 pub mod http;
 pub mod identity;
 pub mod local_mesh;
@@ -59,12 +62,14 @@ pub mod shutdown;
 pub mod status;
 pub mod store;
 mod traced;
+mod watermark;
 mod world;
 mod write;
 mod write_status;
 
 pub use config::Config;
 pub use exposed::ExposureReport;
+pub use forget::{ForgetFailed, Forgotten};
 pub use node::{Node, StartError};
 pub use poll::TooFewAnswers;
 pub use read::{ReadFailed, ReadFound, ReadRequest};

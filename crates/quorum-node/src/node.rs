@@ -34,6 +34,8 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 const CLOSE_EVERY: Duration = Duration::from_secs(1);
 /// How often the log is shortened: each step costs a sync.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// How often a node looks whether a life of it that was set aside can be looked through.
+const RESCUE_EVERY: Duration = Duration::from_secs(1);
 /// How often write ids beyond their horizon are looked for: each time, all of them are read.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
@@ -168,6 +170,9 @@ impl Node {
         world.spawn(tasks.track_future(every(CLOSE_EVERY, &stop, chores(), close_gaps)));
         world.spawn(tasks.track_future(every(TRIM_EVERY, &stop, chores(), trim)));
         world.spawn(tasks.track_future(every(FORGET_EVERY, &stop, chores(), forget)));
+        let close_every = repair::tombstones::close_every(service.config().repair.tombstone_grace);
+        world.spawn(tasks.track_future(every(close_every, &stop, chores(), purge)));
+        world.spawn(tasks.track_future(every(RESCUE_EVERY, &stop, chores(), rescue)));
         world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
         let mut node = Self { service, http: None, stop, tasks, grace, clock, world };
         if let Some(listener) = http {
@@ -192,6 +197,38 @@ impl Node {
     #[must_use]
     pub fn http_addr(&self) -> Option<std::net::SocketAddr> {
         self.http.as_ref().map(http::Server::local_addr)
+    }
+
+    /// Returns when this node's data must not be used any more, because an operator has declared it gone or because its
+    /// disk went back to before deletions that are purged everywhere else. The node is to be shut down then, and its data
+    /// [set aside](Self::set_aside).
+    pub async fn until_outdated(&self) {
+        let (mut forgotten, mut outdated) =
+            (self.service.endpoint().forgotten(), self.service.outdated());
+        // Neither sender goes before the node does.
+        tokio::select! {
+            _ = forgotten.wait_for(|is_so| *is_so) => {}
+            _ = outdated.wait_for(|is_so| *is_so) => {}
+        }
+    }
+
+    /// Shuts the node down and moves its data to a directory beside it, of which the path is returned. The next start
+    /// begins with nothing, takes everything over from the other members, and then writes what only the old data holds to
+    /// a file. Nothing is deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Store`] if it cannot be moved: it is where it was, then.
+    pub async fn set_aside(self) -> Result<std::path::PathBuf, StartError> {
+        let data_dir = self.service.config().node.data_dir.clone();
+        let incarnation = self.service.store().origin().incarnation.to_string();
+        self.shutdown().await;
+        let moving = tokio::task::spawn_blocking(move || {
+            repair::forgotten::set_aside(&data_dir, &incarnation)
+        });
+        let moved =
+            moving.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        Ok(moved?)
     }
 
     /// Looks after renewed certificates: their files are read again when they change, and at once when `reload` rings.
@@ -291,7 +328,7 @@ async fn show(service: Service, _clock: Arc<dyn Clock>) {
 
 /// Closes gaps that no member holds.
 async fn close_gaps(service: Service, _clock: Arc<dyn Clock>) {
-    let peers = service.endpoint().peers();
+    let peers = service.counted_peers();
     let (store, ours) = (service.store(), service.store().frontier());
     let void = repair::void::closable(&store.lineage(), &ours, &peers);
     if !void.is_empty() {
@@ -304,7 +341,7 @@ async fn close_gaps(service: Service, _clock: Arc<dyn Clock>) {
 
 /// Shortens the log.
 async fn trim(service: Service, _clock: Arc<dyn Clock>) {
-    let peers = service.endpoint().peers();
+    let peers = service.counted_peers();
     let (store, ours) = (service.store(), service.store().frontier());
     if let Some(floor) = repair::trim::floor(&ours, &peers)
         && let Err(error) = store.trim(&floor).await
@@ -320,6 +357,16 @@ async fn forget(service: Service, _clock: Arc<dyn Clock>) {
         Ok(forgotten) => tracing::debug!(forgotten, "old write ids forgotten"),
         Err(error) => tracing::warn!(%error, "old write ids could not be forgotten"),
     }
+}
+
+/// Purges tombstones that hide nothing any more.
+async fn purge(service: Service, _clock: Arc<dyn Clock>) {
+    repair::tombstones::round(&service).await;
+}
+
+/// Looks through lives of this node that were set aside.
+async fn rescue(service: Service, _clock: Arc<dyn Clock>) {
+    repair::forgotten::rescue(&service).await;
 }
 
 /// Takes another incarnation when a peer remembers a later start of this node than its disk does.

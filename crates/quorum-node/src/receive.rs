@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorum_core::{
-    Announcement, Answer, Applied, Busy, Digest, Frontier, Incoming, Lineage, LogSource, PeerId,
-    QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore, Reply, SeqSet,
+    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, Lineage, LogSource,
+    PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore, Reply, SeqSet,
     SnapshotCursor, counts, wall_millis,
 };
+use tokio::sync::watch;
 
 use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
 use crate::store::{RecordKey, Store, StoreError};
+use crate::watermark::Watermark;
 
 /// What a record may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +97,20 @@ pub struct Receiver {
     limits: AdmissionLimits,
     /// A digest of the settings that all members should share.
     settings: Option<Digest>,
+    watermark: Watermark,
+    /// Turns `true` when what is stored here must not be used any more.
+    outdated: watch::Sender<bool>,
 }
+
+/// Lives that are remembered as forgotten, at most: an operator declares each.
+const FORGOTTEN_MAX: usize = 1_024;
 
 impl Receiver {
     /// A door to this store.
     #[must_use]
     pub fn new(store: Store, limits: AdmissionLimits) -> Self {
-        Self { store, limits, settings: None }
+        let (watermark, outdated) = (Watermark::default(), watch::Sender::new(false));
+        Self { store, limits, settings: None, watermark, outdated }
     }
 
     /// The same door, which also tells peers these settings.
@@ -109,6 +118,17 @@ impl Receiver {
     pub const fn with_settings(mut self, settings: Digest) -> Self {
         self.settings = Some(settings);
         self
+    }
+
+    /// What members say of their clocks.
+    pub(crate) const fn watermark(&self) -> &Watermark {
+        &self.watermark
+    }
+
+    /// Turns `true` when what is stored here must not be used any more: it was declared gone, or it comes from a disk that
+    /// went back to before tombstones that are purged by now.
+    pub(crate) fn outdated(&self) -> watch::Receiver<bool> {
+        self.outdated.subscribe()
     }
 
     /// Whether this node has lost what it acknowledged before and does not have everything again.
@@ -132,7 +152,39 @@ impl Receiver {
         if counts(known, origin.incarnation, said.recovery) {
             self.store.remember(origin.clone()).await?;
         }
+        self.heed_purges(from, said).await
+    }
+
+    /// What follows from what the member has purged and whom it has forgotten.
+    async fn heed_purges(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
+        let us = self.store.lineage().origin;
+        let known = self.store.forgotten();
+        for life in said.forgotten.iter().filter(|life| !known.contains(life)) {
+            if *life == us {
+                self.is_outdated(&from.origin.node, "this life was declared gone");
+            } else if known.len() < FORGOTTEN_MAX {
+                tracing::warn!(member = %life.node, "a life of the member was declared gone: nobody waits for its data");
+                self.store.forget(life.clone()).await?;
+            }
+        }
+        // A member purges nothing that this node has not claimed to hold. If it has, the claim is lost, and so may be
+        // the deletion of something that is still here.
+        let stable = self.store.stable();
+        if stable > Hlc::ZERO && said.purged > stable {
+            self.is_outdated(&from.origin.node, "tombstones are purged that this disk forgot");
+        }
+        let seen = said.stable.max(said.purged);
+        if seen.ahead_of(wall_millis(self.store.clock())) <= self.limits.clock_skew_max {
+            self.store.observe(seen);
+        }
+        self.watermark.heard(&from.origin, said);
         Ok(())
+    }
+
+    fn is_outdated(&self, peer: &PeerId, why: &str) {
+        if !self.outdated.send_replace(true) {
+            tracing::error!(%peer, why, "this node's data must not be used any more");
+        }
     }
 
     fn check(&self, incoming: Incoming, wall_millis: u64) -> Admitted {
@@ -175,8 +227,11 @@ impl ReplicaStore for Receiver {
         Announcement {
             recovery: self.store.recovery(),
             remembers: self.store.remembered(to),
+            close: self.watermark.close_of(&self.store.lineage().origin),
+            stable: self.store.stable(),
+            purged: self.store.purged(),
+            forgotten: self.store.forgotten().into_iter().collect(),
             settings: self.settings,
-            ..Announcement::default()
         }
     }
 
@@ -211,7 +266,7 @@ impl LogSource for Receiver {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quorum_core::{Dot, Durability, Epoch, Hlc, Incarnation, Origin, WriteId};
+    use quorum_core::{Dot, Durability, Epoch, Incarnation, Origin, WriteId};
 
     use crate::record::{Key, Namespace, encode};
 

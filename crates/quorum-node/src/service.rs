@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{Clock, ClockOffset, PeerId, Receipt, Recovery, WriteId};
+use quorum_core::{Clock, ClockFault, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Policies};
 use crate::exposed::{self, ExposureReport};
+use crate::forget::{self, ForgetFailed, Forgotten};
 use crate::read::{ReadFailed, ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
 use crate::repair::recovery::RecoveryWatch;
@@ -22,6 +23,7 @@ use crate::status::{NodeStatus, PeerReport};
 use crate::store::{
     Changes, Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord,
 };
+use crate::watermark::Watermark;
 use crate::write::{WriteFailed, WriteRequest, Writes};
 use crate::write_status::WriteStatus;
 
@@ -143,6 +145,20 @@ impl Service {
         self.parts.writes.status(write_id, copies, timeout).await
     }
 
+    /// Takes an operator's word that a member's data will not come back: nobody waits for it any more, and if it comes all
+    /// the same, it is not merged.
+    ///
+    /// # Errors
+    ///
+    /// [`ForgetFailed`]: nothing has changed then.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, it may be forgotten or not.
+    pub async fn forget(&self, peer: &PeerId) -> Result<Forgotten, ForgetFailed> {
+        forget::forget(self, peer).await
+    }
+
     /// The number of the last change on this node, and a ring when there is a later one.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.parts.store.subscribe_changes()
@@ -236,6 +252,8 @@ impl Service {
             exposure,
             recovery: parts.store.recovery().to_string(),
             policies_differ: self.policies_differ(),
+            forgotten: self.forgotten_peers(),
+            purged_up_to_ms: parts.store.purged().millis(),
             writes_issued: parts.store.issued(),
             writes_in_flight: parts.writes.admission.in_flight(),
             records: stats.records,
@@ -295,7 +313,8 @@ impl Service {
     pub async fn exposure(&self) -> Result<ExposureReport, StoreError> {
         let (store, peers) = (self.parts.store.clone(), self.parts.endpoint.peers());
         let w = self.policies().default_policy().write().w();
-        blocking(move || exposed::report(&store, &peers, w)).await
+        let lost = self.forgotten_peers();
+        blocking(move || exposed::report(&store, &peers, &lost, w)).await
     }
 
     /// Everything that keeps this node from taking writes; nothing if it is ready.
@@ -368,6 +387,51 @@ impl Service {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    /// What members say of their clocks.
+    pub(crate) fn watermark(&self) -> &Watermark {
+        self.parts.writes.receiver.watermark()
+    }
+
+    /// Turns `true` when what is stored here must not be used any more.
+    pub(crate) fn outdated(&self) -> watch::Receiver<bool> {
+        self.parts.writes.receiver.outdated()
+    }
+
+    /// Why this node's clock is not trusted, if so.
+    pub(crate) fn clock_fault(&self) -> Option<ClockFault> {
+        self.parts.writes.clock_guard.lock().fault()
+    }
+
+    /// The peers whose data is waited for: all but those whose last known life was declared gone.
+    pub(crate) fn counted_peers(&self) -> Vec<PeerStatus> {
+        let mut peers = self.parts.endpoint.peers();
+        peers.retain(|peer| !self.is_forgotten(peer));
+        peers
+    }
+
+    /// The peers whose last known life was declared gone.
+    fn forgotten_peers(&self) -> Vec<PeerId> {
+        let mut peers = self.parts.endpoint.peers();
+        peers.retain(|peer| self.is_forgotten(peer));
+        peers.into_iter().map(|peer| peer.peer).collect()
+    }
+
+    /// Whether the last life of a peer that is known was declared gone.
+    fn is_forgotten(&self, peer: &PeerStatus) -> bool {
+        let store = &self.parts.store;
+        let forgotten = store.forgotten();
+        if forgotten.is_empty() {
+            return false;
+        }
+        let heard = peer.lineage.as_ref().map(|lineage| lineage.origin.clone());
+        let remembered = || {
+            let incarnation = store.remembered(&peer.peer)?;
+            Some(Origin { node: peer.peer.clone(), incarnation })
+        };
+        let last = self.watermark().origin(&peer.peer).or(heard).or_else(remembered);
+        last.is_some_and(|life| forgotten.contains(&life))
     }
 
     pub(crate) fn recovery(&self) -> &RecoveryWatch {

@@ -37,6 +37,12 @@ pub struct NodeStatus {
     /// Connected members whose effective policies are others than this node's.
     #[serde(default)]
     pub policies_differ: Vec<PeerId>,
+    /// Members whose last known data was declared gone: nobody waits for it.
+    #[serde(default)]
+    pub forgotten: Vec<PeerId>,
+    /// Tombstones of writes up to this time are purged here; milliseconds since the Unix epoch, 0 before the first.
+    #[serde(default)]
+    pub purged_up_to_ms: u64,
     /// Writes held here that have too few copies.
     #[serde(default)]
     pub exposure: ExposureReport,

@@ -1,11 +1,12 @@
-//! `peers`: how a node sees the others.
+//! `peers`: how a node sees the others; `peers forget`: an operator's word that one of them is gone for good.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::Context;
-use clap::Args;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use quorum_core::PeerId;
 
 use super::connection::{ConnectionArguments, explain, run as converse};
 use super::table::{Cell, Table, Tone, is_coloured};
@@ -14,9 +15,42 @@ use crate::status::PeerReport;
 
 /// Arguments of `peers`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[non_exhaustive]
 pub struct PeersArguments {
+    /// What to do; without a word, the peers are shown.
+    #[command(subcommand)]
+    pub command: Option<PeersCommand>,
     /// Which node.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+}
+
+/// What can be done with peers.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum PeersCommand {
+    /// Wait no longer for the data of a member that is gone for good
+    Forget(ForgetArguments),
+}
+
+/// Arguments of `peers forget`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A member that is away keeps every tombstone in the mesh from being purged. Forgetting it ends that:
+  - tombstones are purged without it;
+  - what it holds now is never merged again, not even what nobody else has;
+  - if it returns, it sets its data aside, begins anew from the other members, and writes what only
+    it had to a file, which `import` reads.
+It stays a member: it counts in N, and may return.")]
+#[non_exhaustive]
+pub struct ForgetArguments {
+    /// Which member.
+    pub name: PeerId,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Which node is told.
     #[command(flatten)]
     pub connection: ConnectionArguments,
 }
@@ -27,6 +61,9 @@ pub struct PeersArguments {
 ///
 /// If the node cannot be asked.
 pub fn run(arguments: &PeersArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    if let Some(PeersCommand::Forget(arguments)) = &arguments.command {
+        return forget(arguments, output);
+    }
     let client = arguments.connection.client()?;
     let raw = converse(async { client.peers().await.map_err(explain) })?;
     if output.is_json() {
@@ -37,6 +74,38 @@ pub fn run(arguments: &PeersArguments, output: &mut Output) -> anyhow::Result<Ex
         .context("the node's list of peers is not as expected")?;
     output.show(&(), |out| write_peers(&peers, is_coloured(), out))?;
     Ok(Exit::Ok)
+}
+
+fn forget(arguments: &ForgetArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let name = &arguments.name;
+    if !arguments.yes && !is_confirmed(name)? {
+        bail!("{name} is not forgotten");
+    }
+    let client = arguments.connection.client()?;
+    let answer = converse(async { client.forget(name).await.map_err(explain) })?;
+    output.show(&answer, |out| {
+        writeln!(
+            out,
+            "{name} is forgotten: tombstones no longer wait for it; if it returns, it begins anew"
+        )
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Asks at the terminal; where there is none, nobody can be asked.
+fn is_confirmed(name: &PeerId) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("forgetting {name} cannot be undone: say so with --yes");
+    }
+    let mut out = io::stderr();
+    write!(
+        out,
+        "Forget {name}? What it holds now is never merged again, and tombstones are purged without it.\nType its name to go on: "
+    )?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim() == name.as_str())
 }
 
 fn write_peers(peers: &[PeerReport], coloured: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -1,7 +1,9 @@
 //! `serve`: runs a node until it is asked to stop.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Args;
@@ -58,12 +60,12 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
         let http = TcpListener::bind(config.http.listen).await.with_context(|| {
             format!("http.listen = {}: cannot listen there", config.http.listen)
         })?;
-        let peers = world.peer_addr()?;
+        let (peers, http_addr) = (world.peer_addr()?, http.local_addr()?);
         let scheme = if config.http.tls_cert.is_some() { "https" } else { "http" };
         let name = config.node.name.clone();
-        let node = Node::start(config, identity, world, otlp.as_ref(), Some(http)).await?;
-        let http =
-            node.http_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default();
+        let mut node =
+            Node::start(config.clone(), identity, world, otlp.as_ref(), Some(http)).await?;
+        let http = format!("{scheme}://{http_addr}");
         let ready = Ready {
             ready: true,
             node: name.as_str(),
@@ -79,8 +81,21 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
         // Nobody listens unless systemd started us.
         let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let reload = Arc::new(Notify::new());
-        node.keep_certificates_current(Arc::clone(&reload));
-        let signal = signals.requested(reload).await;
+        let mut requested = pin!(signals.requested(Arc::clone(&reload)));
+        let signal = loop {
+            node.keep_certificates_current(Arc::clone(&reload));
+            tokio::select! {
+                signal = &mut requested => break signal,
+                () = node.until_outdated() => {}
+            }
+            let directory = node.set_aside().await?;
+            tracing::error!(directory = %directory.display(), "this node's data was set aside; beginning anew");
+            // Where peers and clients know it, whatever port was found free the first time.
+            let world = again("peer.listen", || World::real(peers)).await?;
+            let http = again("http.listen", || bind_http(http_addr)).await?;
+            let identity = identity::read(&config, SystemTime::now())?;
+            node = Node::start(config.clone(), identity, world, otlp.as_ref(), Some(http)).await?;
+        };
         tracing::info!(signal, "stopping");
         let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         node.shutdown().await;
@@ -93,6 +108,28 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
         tracing::warn!(%error, "the last traces were not delivered");
     }
     outcome
+}
+
+fn bind_http(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Binds a socket that this process had until just now: its last user may still be on the way out.
+async fn again<T, E: std::error::Error + Send + Sync + 'static>(
+    key: &'static str,
+    bind: impl Fn() -> Result<T, E>,
+) -> anyhow::Result<T> {
+    const ATTEMPTS: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..ATTEMPTS {
+        match bind() {
+            Ok(bound) => return Ok(bound),
+            Err(_in_use) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    bind().with_context(|| format!("{key}: cannot listen there again"))
 }
 
 fn log_config(config: &Config) -> LogConfig {

@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ETAG, HeaderMap, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
-use quorum_core::WriteId;
+use quorum_core::{PeerId, WriteId};
 
 pub use answer::{Ack, Item, Member, MissedQuorum, Missing, Page, Problem, Receipt, Value};
 pub use connect::ClientSettings;
@@ -188,6 +188,15 @@ impl Client {
     /// [`ClientError`].
     pub async fn peers(&self) -> Result<serde_json::Value, ClientError> {
         self.answer(&Outgoing::plain("/v1/peers")).await?.json()
+    }
+
+    /// Tells the node that a member's data will not come back. The answer is JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn forget(&self, member: &PeerId) -> Result<serde_json::Value, ClientError> {
+        self.answer(&Outgoing::forget(member)).await?.json()
     }
 
     /// Everything the node holds, or one namespace of it, as lines of JSON in the order of the keys.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
-use quorum_core::{Durability, WriteId};
+use quorum_core::{Durability, PeerId, WriteId};
 
 use super::error::ClientError;
 use super::url::{NodeUrl, key_path, push_query};
@@ -68,6 +68,11 @@ impl Outgoing {
 
     pub(super) fn batch(body: Bytes) -> Self {
         Self { method: Method::POST, body, ..Self::plain("/v1/batch") }
+    }
+
+    pub(super) fn forget(member: &PeerId) -> Self {
+        let body = format!("{{\"confirm\":\"{member}\"}}").into();
+        Self { method: Method::POST, body, ..Self::plain(format!("/v1/peers/{member}/forget")) }
     }
 
     pub(super) fn write_status(

@@ -10,12 +10,11 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 
 use super::problem::Problem;
-use super::{bytes_json, query};
-use crate::record::{Content, Key, Namespace};
+use super::query;
+use crate::export_line;
+use crate::record::{Key, Namespace};
 use crate::service::Service;
 use crate::store::{ExportCursor, StoreError, StoredRecord};
 
@@ -68,38 +67,7 @@ async fn page(
 fn page_lines(records: &[StoredRecord]) -> Bytes {
     let mut lines = Vec::new();
     for stored in records {
-        serde_json::to_writer(&mut lines, &Line(&stored.content)).expect("a line is plain JSON");
-        lines.push(b'\n');
+        export_line::write(&stored.content, &mut lines).expect("a Vec takes everything");
     }
     lines.into()
-}
-
-struct Line<'a>(&'a Content);
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Content { namespace, key, value } = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("namespace", namespace.as_str())?;
-        bytes_json::entry(&mut map, "key", key.as_bytes())?;
-        bytes_json::entry(&mut map, "value", value.as_deref().unwrap_or_default())?;
-        map.end()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_text_where_it_can_be_and_base64_elsewhere() {
-        let line = |key: &'static [u8], value: &'static [u8]| {
-            let namespace = Namespace::new("ns").expect("a name");
-            let (key, value) = (Key::new(key).expect("a key"), Some(Bytes::from_static(value)));
-            serde_json::to_string(&Line(&Content { namespace, key, value })).expect("JSON")
-        };
-        assert_eq!(line(b"k", b"v\n"), r#"{"namespace":"ns","key":"k","value":"v\n"}"#);
-        let bytes = r#"{"namespace":"ns","key_base64":"/w==","value_base64":"gIE="}"#;
-        assert_eq!(line(b"\xff", b"\x80\x81"), bytes);
-    }
 }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::path;
 use super::problem::Problem;
 use super::query::ListParameters;
-use super::{bytes_json, path};
+use crate::bytes_json;
 use crate::record::{Key, Namespace};
 use crate::service::Service;
 use crate::store::{Scan, StoreError, StoredRecord};

@@ -1,8 +1,8 @@
 //! The HTTP face of a node. The routes are below; each file serves one of them or guards all of them.
 //!
-//! - [`kv`], [`batch`], [`list`], [`watch`], [`writes`], [`export`], [`status`], [`health`], [`metrics`], [`page`]: what is served.
+//! - [`kv`], [`batch`], [`list`], [`watch`], [`writes`], [`export`], [`status`], [`forget`], [`health`], [`metrics`], [`page`]: what is served.
 //! - [`path`], [`query`], [`percent`], [`trace_parent`]: requests read into values, strictly.
-//! - [`receipt`], [`bytes_json`], [`problem`]: answers as JSON; every error is an RFC 9457 problem.
+//! - [`receipt`], [`problem`]: answers as JSON; every error is an RFC 9457 problem.
 //! - [`auth`], [`browser`], [`body`]: who is let in, and how much a request may bring along.
 //! - [`server`], [`tls`]: connections.
 
@@ -10,8 +10,8 @@ mod auth;
 mod batch;
 mod body;
 mod browser;
-mod bytes_json;
 mod export;
+mod forget;
 mod health;
 mod kv;
 mod list;
@@ -76,6 +76,7 @@ fn router(service: Service, section: &HttpSection, door: Door) -> Router {
         .route("/v1/export", get(export::export))
         .route("/v1/status", get(status::status))
         .route("/v1/peers", get(status::peers))
+        .route("/v1/peers/{name}/forget", post(forget::forget))
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -56,6 +56,8 @@ pub(super) enum Problem {
     WatchGone { oldest: String, newest: String },
     /// The write id is too old to be told from a new write.
     RetryTooOld { detail: String },
+    /// The member cannot be forgotten now.
+    NotForgotten { detail: String },
     /// Too few members answered a read, or the first phase of a write: then nothing was written.
     ReadQuorumNotMet { too_few: TooFewAnswers, is_write: bool },
     /// A retry could not be looked up: nothing happened now, what became of the first attempt is unknown.
@@ -142,6 +144,9 @@ impl Problem {
             Self::WatchGone { .. } => ("watch-gone", S::GONE, "Place no longer known", None, None),
             Self::RetryTooOld { .. } => {
                 ("retry-too-old", S::CONFLICT, "Too old to be retried", NOT_APPLIED, None)
+            }
+            Self::NotForgotten { .. } => {
+                ("not-forgotten", S::CONFLICT, "Member not forgotten", None, None)
             }
             Self::ReadQuorumNotMet { is_write, .. } => {
                 let outcome = if *is_write { NOT_APPLIED } else { None };
@@ -237,6 +242,7 @@ impl Problem {
             }
             Self::RetryTooOld { detail } => format!("{detail}; nothing was written"),
             Self::IdConflict { detail }
+            | Self::NotForgotten { detail }
             | Self::Unreadable { detail }
             | Self::StoreFailed { detail } => detail.clone(),
         }

@@ -17,9 +17,10 @@ use quorum_core::Incarnation;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::path;
 use super::problem::Problem;
 use super::query::WatchParameters;
-use super::{bytes_json, path};
+use crate::bytes_json;
 use crate::record::Namespace;
 use crate::service::Service;
 use crate::store::{Change, Changes, StoreError};

@@ -6,9 +6,10 @@ use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::path;
 use super::problem::Problem;
 use super::query::StatusParameters;
-use super::{bytes_json, path};
+use crate::bytes_json;
 use crate::service::Service;
 use crate::write_status::{WriteOutcome, WriteStatus};
 

@@ -32,6 +32,7 @@ enum Answer {
     Reincarnated { lineage: Lineage, done: Done<()> },
     Established { fact: Fact, done: Done<()> },
     Trimmed { up_to: u64, done: Done<u64> },
+    Purged { purged: u64, is_all: bool, done: Done<(u64, bool)> },
     Finished { done: Done<()> },
 }
 
@@ -191,6 +192,7 @@ impl Committer {
                     done.send(()).is_ok()
                 }
                 Answer::Trimmed { up_to, done } => done.send(up_to).is_ok(),
+                Answer::Purged { purged, is_all, done } => done.send((purged, is_all)).is_ok(),
                 Answer::Finished { done } => done.send(()).is_ok(),
             };
         }
@@ -270,6 +272,14 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
         Job::Forget { write_ids, done } => {
             write_ids.iter().for_each(|write_id| draft.forget(write_id));
             Answer::Finished { done }
+        }
+        Job::Close { hlc, done } => {
+            draft.close(hlc);
+            Answer::Finished { done }
+        }
+        Job::Purge { up_to, done } => {
+            let (purged, is_all) = draft.purge(up_to)?;
+            Answer::Purged { purged, is_all, done }
         }
         Job::Establish { fact, done } => {
             draft.establish(&fact);

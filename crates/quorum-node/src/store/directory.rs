@@ -60,6 +60,11 @@ impl Directory {
         path.join(FORMAT_FILE).exists()
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the engine's files are.
     pub(crate) fn engine_path(&self) -> PathBuf {
         self.path.join(ENGINE_DIRECTORY)

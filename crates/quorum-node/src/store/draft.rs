@@ -9,7 +9,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use quorum_core::{
-    Busy, Durability, Hlc, Lineage, Record, Refusal, Reply, SeqSet, Version, WriteId,
+    Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, Version, WriteId,
 };
 
 use super::changes::{ChangeEntry, change_key};
@@ -20,12 +20,15 @@ use super::facts::Fact;
 use super::lineages::Lineages;
 use super::merge::{Contender, Merged, merge};
 use super::schema::{
-    Head, LineageNumber, LogEntry, RecordKey, WriteEntry, encode_lineage, encode_seqs, encode_u64,
-    meta,
+    Head, LineageNumber, LogEntry, RecordKey, WriteEntry, decode_tombstone_key, encode_lineage,
+    encode_seqs, encode_u64, meta, tombstone_key,
 };
 
 /// Log entries that one trimming step removes.
 const TRIM_STEP_ENTRIES: usize = 4_096;
+
+/// Tombstones that one purging step removes.
+const PURGE_STEP: usize = 1_024;
 
 /// Changes beyond the bound that are forgotten together, and at most at once.
 const CHANGES_TRIM_STEP: u64 = 1_024;
@@ -40,6 +43,19 @@ pub(crate) struct Held {
     /// The number of the last change, and of the first one that is kept.
     pub(crate) changes: u64,
     pub(crate) first_change: u64,
+    /// Up to here tombstones are gone, so nothing unknown of that time is taken any more.
+    pub(crate) purged: Hlc,
+    /// Lives of members for which nobody waited when that was decided.
+    pub(crate) forgotten: BTreeSet<Origin>,
+}
+
+/// What merging a record comes to.
+struct Outcome {
+    merged: Merged,
+    /// The version that is there, if it is newer.
+    newer: Option<Version>,
+    /// The time of the tombstone that is there.
+    tombstone: Option<Hlc>,
 }
 
 /// A commit in the making.
@@ -89,6 +105,9 @@ impl<'a> Draft<'a> {
         is_tombstone: bool,
         covers: &[(Lineage, SeqSet)],
     ) -> Result<Reply, StoreError> {
+        if self.is_too_old(record) {
+            return Ok(Reply::Refused { reason: Refusal::TooOld });
+        }
         let Some(lineage) = self.number(&record.dot.lineage) else {
             return Ok(Reply::Refused { reason: Refusal::Policy });
         };
@@ -101,20 +120,26 @@ impl<'a> Draft<'a> {
             return Ok(reply);
         }
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        let reply = match self.outcome(record, key)? {
+        let outcome = self.outcome(record, key)?;
+        let reply = match (outcome.merged, outcome.newer) {
+            // The tombstone was here and is purged: what it stands for is as void here as it is itself.
+            (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
+                self.cover_all(covers, Some((key, record.hlc)));
+                return Ok(Reply::Stored);
+            }
             // The record of a covered dot was here, and is gone for good.
             (Merged::Newest, _) if is_covered => {
                 return Ok(Reply::Refused { reason: Refusal::TooOld });
             }
             (Merged::Newest, _) => {
-                self.put(record, lineage, key, is_tombstone);
+                self.put(record, lineage, key, is_tombstone, outcome.tombstone);
                 Reply::Stored
             }
             (Merged::Duplicate, _) => Reply::Stored,
             (Merged::Superseded, Some(version)) => Reply::Superseded { version },
             (Merged::Drift { replaces }, _) => {
                 if replaces {
-                    self.put(record, lineage, key, is_tombstone);
+                    self.put(record, lineage, key, is_tombstone, outcome.tombstone);
                 }
                 Reply::Drift
             }
@@ -164,8 +189,58 @@ impl<'a> Draft<'a> {
     /// Remembers something about a member.
     pub(crate) fn establish(&mut self, fact: &Fact) {
         self.finished.wants_sync = true;
+        match fact {
+            Fact::Purged(hlc) => self.held.purged = self.held.purged.max(*hlc),
+            Fact::Forgotten(life) => {
+                self.held.forgotten.insert(life.clone());
+            }
+            _ => {}
+        }
         let (key, value) = fact.encode();
         self.finished.batch.put(Space::Meta, key, value);
+    }
+
+    /// Issues nothing at or below this time any more, in this or any later start.
+    pub(crate) fn close(&mut self, hlc: Hlc) {
+        self.finished.wants_sync = true;
+        self.seen = self.seen.max(hlc);
+    }
+
+    /// Removes the oldest tombstones up to a time, as far as they are still the newest of their keys. Tells how many, and
+    /// whether there are no more. That they are purged must be durable by then: their log entries are void from now on.
+    pub(crate) fn purge(&mut self, up_to: Hlc) -> Result<(u64, bool), StoreError> {
+        let up_to = up_to.min(self.held.purged);
+        let end = tombstone_key(up_to.next(), &[]);
+        let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
+        let page =
+            self.view.page(Space::Tombstones, range, PageLimit::new(PURGE_STEP, usize::MAX))?;
+        let (is_all, mut purged) = (page.len() < PURGE_STEP, 0);
+        for (at, _) in page {
+            let (hlc, key) = decode_tombstone_key(&at)?;
+            if let Some(value) = self.newest(Space::Records, key.bytes())? {
+                let head = Head::decode(&value)?;
+                if head.is_tombstone && head.hlc == hlc {
+                    self.finished.batch.remove(Space::Records, key.bytes().clone());
+                    purged += 1;
+                }
+            }
+            self.finished.batch.remove(Space::Tombstones, at);
+        }
+        self.finished.wants_sync = true;
+        Ok((purged, is_all))
+    }
+
+    /// Whether a record whose dot is not known here lies at or below the time up to which tombstones are purged: every
+    /// dot of that time is known, so this one comes from a clock that went back, or from a member that nobody waits for.
+    /// What that member had told others before it was given up is taken all the same: they hold it as current.
+    fn is_too_old(&self, record: &Record) -> bool {
+        let lineage = &record.dot.lineage;
+        let is_known = |number| {
+            self.held.frontier.get(&number).is_some_and(|held| held.contains(record.dot.seq))
+        };
+        record.hlc <= self.held.purged
+            && !self.held.forgotten.contains(&lineage.origin)
+            && !self.lineages.read().number(lineage).is_some_and(is_known)
     }
 
     /// Raises the clock's ceiling.
@@ -237,28 +312,24 @@ impl<'a> Draft<'a> {
         self.finished
     }
 
-    /// What merging says, with the version that is there.
-    fn outcome(
-        &self,
-        record: &Record,
-        key: &RecordKey,
-    ) -> Result<(Merged, Option<Version>), StoreError> {
+    /// What merging says, with what is there.
+    fn outcome(&self, record: &Record, key: &RecordKey) -> Result<Outcome, StoreError> {
         let incoming = Contender {
             hlc: record.hlc,
             origin: &record.dot.lineage.origin,
             digest: &record.digest,
         };
         let Some(value) = self.newest(Space::Records, key.bytes())? else {
-            return Ok((merge(None, incoming), None));
+            return Ok(Outcome { merged: merge(None, incoming), newer: None, tombstone: None });
         };
         let head = Head::decode(&value)?;
         let lineages = self.lineages.read();
         let origin = &lineages.name(head.lineage)?.origin;
         let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
         let merged = merge(Some(current), incoming);
-        let version = (merged == Merged::Superseded)
+        let newer = (merged == Merged::Superseded)
             .then(|| Version { hlc: head.hlc, origin: origin.clone() });
-        Ok((merged, version))
+        Ok(Outcome { merged, newer, tombstone: head.is_tombstone.then_some(head.hlc) })
     }
 
     fn newest(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
@@ -268,13 +339,22 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// `replaced` is the time of the tombstone that was there.
     fn put(
         &mut self,
         record: &Record,
         lineage: LineageNumber,
         key: &RecordKey,
         is_tombstone: bool,
+        replaced: Option<Hlc>,
     ) {
+        if let Some(hlc) = replaced {
+            self.finished.batch.remove(Space::Tombstones, tombstone_key(hlc, key.bytes()));
+        }
+        if is_tombstone {
+            let at = tombstone_key(record.hlc, key.bytes());
+            self.finished.batch.put(Space::Tombstones, at, Bytes::new());
+        }
         let head = Head {
             hlc: record.hlc,
             lineage,

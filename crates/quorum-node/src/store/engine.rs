@@ -1,6 +1,6 @@
 //! What the store needs from a key-value engine, and no more.
 //!
-//! Five ordered spaces of bytes, atomic batches over all of them, an explicit sync, and views that stand still. The
+//! Seven ordered spaces of bytes, atomic batches over all of them, an explicit sync, and views that stand still. The
 //! store's own logic runs over any engine: [`fjall`] on disk, `memory` in tests that need a disk which forgets.
 
 pub(crate) mod fjall;
@@ -31,12 +31,21 @@ pub enum Space {
     Meta,
     /// What has changed here, by number.
     Changes,
+    /// Which keys are deleted, by the time of their tombstones.
+    Tombstones,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 6] =
-        [Self::Records, Self::Log, Self::Frontier, Self::Writes, Self::Meta, Self::Changes];
+    pub const ALL: [Self; 7] = [
+        Self::Records,
+        Self::Log,
+        Self::Frontier,
+        Self::Writes,
+        Self::Meta,
+        Self::Changes,
+        Self::Tombstones,
+    ];
 
     /// Its name on disk.
     #[must_use]
@@ -48,6 +57,7 @@ impl Space {
             Self::Writes => "writes",
             Self::Meta => "meta",
             Self::Changes => "changes",
+            Self::Tombstones => "tombstones",
         }
     }
 }

@@ -1,28 +1,40 @@
 //! What the store remembers about members, durably: who was seen in which life, and how complete this one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorum_core::{Incarnation, Origin, PeerId, Recovery};
+use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery};
 
 use super::Store;
 use super::error::StoreError;
 use super::intake::Job;
-use super::schema::{Corrupt, decode_node};
+use super::schema::{Corrupt, decode_node, decode_u64, encode_u64};
 
 const RECOVERY: &[u8] = b"recovery";
 const REMEMBERED: &[u8] = b"remembered/";
+const STABLE: &[u8] = b"stable";
+const PURGED: &[u8] = b"purged";
+const FORGOTTEN: &[u8] = b"forgotten/";
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     recovery: Recovery,
     remembered: BTreeMap<PeerId, Incarnation>,
+    stable: Hlc,
+    pub(super) purged: Hlc,
+    pub(super) forgotten: BTreeSet<Origin>,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { recovery: Recovery::New, remembered: BTreeMap::new() }
+        Self {
+            recovery: Recovery::New,
+            remembered: BTreeMap::new(),
+            stable: Hlc::ZERO,
+            purged: Hlc::ZERO,
+            forgotten: BTreeSet::new(),
+        }
     }
 }
 
@@ -31,6 +43,12 @@ impl Default for Facts {
 pub(crate) enum Fact {
     Recovery(Recovery),
     Remembered(Origin),
+    /// Up to here everything that any member wrote is held.
+    Stable(Hlc),
+    /// Up to here tombstones are purged, or about to be.
+    Purged(Hlc),
+    /// Nobody waits any more for what this life of a member holds.
+    Forgotten(Origin),
 }
 
 impl Fact {
@@ -52,6 +70,16 @@ impl Fact {
                 key.put_slice(name);
                 (key.freeze(), Bytes::copy_from_slice(origin.incarnation.as_bytes()))
             }
+            Self::Stable(hlc) => (Bytes::from_static(STABLE), encode_u64(hlc.as_u64())),
+            Self::Purged(hlc) => (Bytes::from_static(PURGED), encode_u64(hlc.as_u64())),
+            Self::Forgotten(origin) => {
+                let name = origin.node.as_str().as_bytes();
+                let mut key = BytesMut::with_capacity(FORGOTTEN.len() + 8 + name.len());
+                key.put_slice(FORGOTTEN);
+                key.put_slice(origin.incarnation.as_bytes());
+                key.put_slice(name);
+                (key.freeze(), Bytes::new())
+            }
         }
     }
 }
@@ -70,6 +98,15 @@ impl Facts {
             let corrupt = Corrupt { what: "remembered incarnation" };
             let incarnation = value.try_into().map_err(|_| corrupt)?;
             self.remembered.insert(decode_node(name)?, Incarnation::from_bytes(incarnation));
+        } else if key == STABLE {
+            self.stable = Hlc::from_u64(decode_u64(value)?);
+        } else if key == PURGED {
+            self.purged = Hlc::from_u64(decode_u64(value)?);
+        } else if let Some(rest) = key.strip_prefix(FORGOTTEN) {
+            let corrupt = Corrupt { what: "forgotten life" };
+            let (incarnation, name) = rest.split_first_chunk().ok_or(corrupt)?;
+            let incarnation = Incarnation::from_bytes(*incarnation);
+            self.forgotten.insert(Origin { node: decode_node(name)?, incarnation });
         }
         Ok(())
     }
@@ -80,6 +117,11 @@ impl Facts {
             Fact::Remembered(origin) => {
                 self.remembered.insert(origin.node.clone(), origin.incarnation);
             }
+            Fact::Stable(hlc) => self.stable = self.stable.max(*hlc),
+            Fact::Purged(hlc) => self.purged = self.purged.max(*hlc),
+            Fact::Forgotten(origin) => {
+                self.forgotten.insert(origin.clone());
+            }
         }
     }
 
@@ -89,6 +131,9 @@ impl Facts {
             Fact::Remembered(origin) => {
                 self.remembered.get(&origin.node) == Some(&origin.incarnation)
             }
+            Fact::Stable(hlc) => self.stable >= *hlc,
+            Fact::Purged(hlc) => self.purged >= *hlc,
+            Fact::Forgotten(origin) => self.forgotten.contains(origin),
         }
     }
 }
@@ -124,8 +169,44 @@ impl Store {
         self.establish(Fact::Remembered(origin)).await
     }
 
+    /// Up to here everything that any member wrote is durably held.
+    #[must_use]
+    pub fn stable(&self) -> Hlc {
+        self.shared.facts.read().stable
+    }
+
+    /// Says durably up to where everything is held.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn set_stable(&self, stable: Hlc) -> Result<(), StoreError> {
+        self.establish(Fact::Stable(stable)).await
+    }
+
+    /// Up to here tombstones are purged, or about to be.
+    #[must_use]
+    pub fn purged(&self) -> Hlc {
+        self.shared.facts.read().purged
+    }
+
+    /// Lives of members whose data nobody waits for any more.
+    #[must_use]
+    pub fn forgotten(&self) -> BTreeSet<Origin> {
+        self.shared.facts.read().forgotten.clone()
+    }
+
+    /// Says durably that nobody waits any more for what a life of a member holds.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn forget(&self, life: Origin) -> Result<(), StoreError> {
+        self.establish(Fact::Forgotten(life)).await
+    }
+
     /// Makes a fact durable; nothing is written if it is known.
-    async fn establish(&self, fact: Fact) -> Result<(), StoreError> {
+    pub(super) async fn establish(&self, fact: Fact) -> Result<(), StoreError> {
         if self.shared.facts.read().has(&fact) {
             return Ok(());
         }
@@ -141,7 +222,13 @@ mod tests {
     fn facts_read_back_as_they_were_written() {
         let node = PeerId::new("n2").expect("a name");
         let origin = Origin { node, incarnation: Incarnation::from_bytes([7; 8]) };
-        let facts = [Fact::Recovery(Recovery::Complete), Fact::Remembered(origin)];
+        let facts = [
+            Fact::Recovery(Recovery::Complete),
+            Fact::Remembered(origin.clone()),
+            Fact::Stable(Hlc::from_millis(7)),
+            Fact::Purged(Hlc::from_millis(6)),
+            Fact::Forgotten(origin),
+        ];
         let (mut told, mut read) = (Facts::default(), Facts::default());
         for fact in &facts {
             assert!(!read.has(fact));
@@ -153,5 +240,6 @@ mod tests {
         assert_eq!(told, read);
         assert!(read.read(RECOVERY, &[9]).is_err());
         assert!(read.read(b"remembered/n1", &[1, 2]).is_err());
+        assert!(read.read(b"forgotten/short", &[]).is_err());
     }
 }

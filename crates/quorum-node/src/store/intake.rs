@@ -44,6 +44,10 @@ pub(crate) enum Job {
     Trim { lineage: Lineage, up_to: u64, done: Done<u64> },
     /// Forget write ids.
     Forget { write_ids: Vec<WriteId>, done: Done<()> },
+    /// Make it durable that no version at or below this time is issued any more.
+    Close { hlc: Hlc, done: Done<()> },
+    /// Remove the oldest tombstones up to a time, one step of them; answers how many went, and whether that was all.
+    Purge { up_to: Hlc, done: Done<(u64, bool)> },
     /// Remember something about a member.
     Establish { fact: Fact, done: Done<()> },
     /// Go on in a lineage of a new incarnation.
@@ -68,6 +72,8 @@ impl Job {
             | Self::Cover { .. }
             | Self::Trim { .. }
             | Self::Forget { .. }
+            | Self::Close { .. }
+            | Self::Purge { .. }
             | Self::Establish { .. }
             | Self::Reincarnate { .. } => (0, 0),
         }

@@ -24,15 +24,15 @@ use super::config::StoreConfig;
 use super::directory::Directory;
 use super::draft::{Draft, Held};
 use super::engine::fjall::FjallEngine;
-use super::engine::{Engine, PageLimit, Space, Sync, View};
+use super::engine::{Batch, Engine, PageLimit, Space, Sync, View};
 use super::error::{OpenError, StoreError};
 use super::facts::Facts;
 use super::intake::Intake;
 use super::journal;
 use super::lineages::Lineages;
 use super::schema::{
-    Corrupt, FORMAT, FORMAT_MIN, LineageNumber, decode_lineage, decode_node, decode_seqs,
-    decode_u64, meta,
+    Corrupt, FORMAT, FORMAT_MIN, Head, LineageNumber, decode_lineage, decode_node, decode_seqs,
+    decode_u64, meta, tombstone_key,
 };
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
@@ -108,6 +108,9 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let mut kept = Kept::read(engine.view().as_ref())?;
         kept.check(identity)?;
+        if kept.format == Some(FORMAT_MIN) {
+            list_tombstones(engine.as_ref())?;
+        }
         let first_change =
             first_change(engine.view().as_ref()).map_err(|error| unreadable(&error))?;
         let first_change = first_change.unwrap_or(kept.changes + 1);
@@ -126,6 +129,7 @@ impl Store {
             });
             named.collect::<Result<Frontier, _>>()?
         };
+        let facts = kept.facts;
         let published = Published { view: Some(engine.view()), frontier, trimmed: kept.trimmed };
         let shared = Arc::new(Shared {
             config,
@@ -135,7 +139,7 @@ impl Store {
             intake: Intake::new(sequencer),
             published: RwLock::new(published),
             lineages,
-            facts: RwLock::new(kept.facts),
+            facts: RwLock::new(facts.clone()),
             changes: watch::Sender::new(kept.changes),
             engine: RwLock::new(Some(engine.clone())),
             syncs: AtomicU64::new(0),
@@ -146,6 +150,8 @@ impl Store {
             bound: kept.floor,
             changes: kept.changes,
             first_change,
+            purged: facts.purged,
+            forgotten: facts.forgotten,
         };
         let committer = Committer::new(shared.clone(), engine, directory, held);
         let handle = std::thread::Builder::new()
@@ -182,6 +188,28 @@ pub(super) fn open_engine(
         return Err(OpenError::Damaged { file: engine_path, offset: 0, detail });
     }
     Ok((directory, engine))
+}
+
+/// Lists the tombstones of a store of format 1, which has no list of them. Done again after a crash, it does no harm.
+fn list_tombstones(engine: &dyn Engine) -> Result<(), OpenError> {
+    let view = engine.view();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = view.page(Space::Records, (from, Bound::Unbounded), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        let mut batch = Batch::default();
+        for (key, value) in &page {
+            let head = Head::decode(value)?;
+            if head.is_tombstone {
+                batch.put(Space::Tombstones, tombstone_key(head.hlc, key), Bytes::new());
+            }
+        }
+        if !batch.is_empty() {
+            engine.commit(batch, Sync::Data)?;
+        }
+    }
 }
 
 /// Makes the new epoch durable.
@@ -235,6 +263,11 @@ impl Kept {
             Ok(())
         })?;
         Ok(kept)
+    }
+
+    /// Up to where tombstones are purged.
+    pub(super) const fn purged(&self) -> Hlc {
+        self.facts.purged
     }
 
     fn read_meta(&mut self, key: &Bytes, value: &Bytes) -> Result<(), Corrupt> {

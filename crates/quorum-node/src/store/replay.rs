@@ -183,13 +183,19 @@ impl<'a> Gathering<'a> {
                 break;
             }
             let end = entry.last.min(last);
-            self.add(entry.key, next, end)?;
+            self.add(entry.key, entry.hlc, next, end)?;
             reached = Some(end);
         }
         Ok(reached)
     }
 
-    fn add(&mut self, key: Option<RecordKey>, first: u64, last: u64) -> Result<(), StoreError> {
+    fn add(
+        &mut self,
+        key: Option<RecordKey>,
+        hlc: Option<Hlc>,
+        first: u64,
+        last: u64,
+    ) -> Result<(), StoreError> {
         let place = match self.places.get(&key) {
             Some(place) => {
                 self.bytes_left = self.bytes_left.saturating_sub(DOT_BYTES);
@@ -205,6 +211,10 @@ impl<'a> Gathering<'a> {
                     tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
                     return Ok(());
                 }
+                if key.is_some() && record.is_none() && !self.is_purged(hlc) {
+                    tracing::error!(lineage = %self.lineage, first, "a record is missing and was not sent");
+                    return Ok(());
+                }
                 let payload = record.as_ref().map_or(0, |record| record.payload.len());
                 self.bytes_left = self.bytes_left.saturating_sub(payload + ITEM_OVERHEAD_BYTES);
                 self.items.push((record, SeqSet::new()));
@@ -214,6 +224,12 @@ impl<'a> Gathering<'a> {
         };
         self.items[place].1.insert_range(first, last);
         Ok(())
+    }
+
+    /// Whether a key of this time that has no record was deleted, and its tombstone purged: its dots are void then.
+    fn is_purged(&self, hlc: Option<Hlc>) -> bool {
+        let purged = self.store.purged();
+        hlc.is_none_or(|hlc| hlc <= purged) && purged > Hlc::ZERO
     }
 
     /// The items, if there are any.

@@ -13,7 +13,7 @@ use crate::record::{ContentRef, Key, Namespace};
 
 /// The format this program writes.
 ///
-/// Format 2 adds the changes, and the time of a write to its log entry; format 1 is read, and written on as format 2.
+/// Format 2 adds the changes, the list of tombstones, and the time of a write to its log entry; format 1 is read, and written on as format 2.
 pub(crate) const FORMAT: u32 = 2;
 
 /// The oldest format that is read.
@@ -251,6 +251,19 @@ impl WriteEntry {
             key: RecordKey::from_bytes(value.slice(value.len() - rest.0.len()..)),
         })
     }
+}
+
+/// The key of [`Space::Tombstones`](super::engine::Space::Tombstones): time, then the key that is deleted.
+pub(crate) fn tombstone_key(hlc: Hlc, key: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(8 + key.len());
+    bytes.put_u64(hlc.as_u64());
+    bytes.put_slice(key);
+    bytes.freeze()
+}
+
+pub(crate) fn decode_tombstone_key(at: &Bytes) -> Result<(Hlc, RecordKey), Corrupt> {
+    let hlc = Reader(at, Corrupt { what: "tombstone" }).u64()?;
+    Ok((Hlc::from_u64(hlc), RecordKey::from_bytes(at.slice(8..))))
 }
 
 /// The value of a lineage's frontier: its intervals, in order.

@@ -1,16 +1,21 @@
 //! What the node asks of its store now and then: shorten the log, forget old write ids, settle void dots, begin a new
 //! incarnation. Each takes bounded steps through the committer, between which writes go on.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
-use quorum_core::{Epoch, Frontier, Incarnation, Lineage, Origin, PeerId, Random, SeqSet, WriteId};
+use quorum_core::{
+    Epoch, Frontier, Hlc, Incarnation, Lineage, Origin, PeerId, Random, SeqSet, WriteId,
+};
 use tokio::sync::oneshot;
 
 use super::Store;
 use super::engine::{PageLimit, Space};
 use super::error::StoreError;
+use super::facts::Fact;
 use super::intake::{Done, Job};
 use super::read::behind;
-use super::schema::{Corrupt, WriteEntry};
+use super::schema::{Corrupt, WriteEntry, tombstone_key};
 
 /// Write ids looked at in one step.
 const WRITES_PAGE: PageLimit = PageLimit::new(4_096, 1 << 20);
@@ -92,6 +97,66 @@ impl Store {
     /// Dropped halfway, the dots may be covered or not.
     pub async fn cover(&self, dots: Vec<(Lineage, SeqSet)>) -> Result<(), StoreError> {
         self.ask(|done| Job::Cover { dots, done }).await
+    }
+
+    /// Closes the clock: no version at or below `hlc` is issued any more, in this start or a later one. Tells the current
+    /// lineage and the last number given out in it by then.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, it is closed for this start, and perhaps for later ones.
+    pub async fn close_clock(&self, hlc: Hlc) -> Result<(Lineage, u64), StoreError> {
+        let issued = {
+            let mut intake = self.shared.intake.lock();
+            intake.sequencer.observe(hlc);
+            (intake.sequencer.lineage().clone(), intake.sequencer.issued())
+        };
+        self.ask(|done| Job::Close { hlc, done }).await?;
+        Ok(issued)
+    }
+
+    /// Stamps later writes above a time that was seen elsewhere.
+    pub fn observe(&self, hlc: Hlc) {
+        self.shared.intake.lock().sequencer.observe(hlc);
+    }
+
+    /// Purges tombstones up to a time, for good. Tells how many. From then on nothing of that time is taken whose dot is
+    /// not known.
+    ///
+    /// # Errors
+    ///
+    /// As for a write. What was purged before the error stays purged.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped halfway, a part is purged.
+    pub async fn purge(&self, up_to: Hlc) -> Result<u64, StoreError> {
+        // Durable, and known to whoever replays the log, before the first one is gone.
+        self.establish(Fact::Purged(up_to)).await?;
+        let mut purged = 0;
+        loop {
+            let (step, is_all) = self.ask(|done| Job::Purge { up_to, done }).await?;
+            purged += step;
+            if is_all {
+                return Ok(purged);
+            }
+        }
+    }
+
+    /// Whether there are tombstones up to a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`], or [`StoreError::Closed`].
+    pub fn has_tombstones(&self, up_to: Hlc) -> Result<bool, StoreError> {
+        let end = tombstone_key(up_to.next(), &[]);
+        let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
+        let first = self.shared.view()?.page(Space::Tombstones, range, PageLimit::new(1, 1))?;
+        Ok(!first.is_empty())
     }
 
     /// Begins a new incarnation: because peers remember more of this one than the disk does. Writes staged after it

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use quorum_core::Digest;
+use quorum_core::{Digest, Hlc};
 
 use super::config::StoreConfig;
 use super::directory::Directory;
@@ -128,6 +128,11 @@ fn check_log(kept: &Kept, view: &dyn View, key: &Bytes, value: &Bytes) -> Result
     let Some(about) = entry.key else { return Ok(()) };
     match view.get(Space::Records, about.bytes()) {
         Ok(Some(_)) => Ok(()),
+        Ok(None)
+            if entry.hlc.is_none_or(|hlc| hlc <= kept.purged()) && kept.purged() > Hlc::ZERO =>
+        {
+            Ok(())
+        }
         Ok(None) => Err("the key it is about has no record".to_owned()),
         Err(error) => Err(error.to_string()),
     }

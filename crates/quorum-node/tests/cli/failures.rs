@@ -47,6 +47,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["put", "a/b", "c", "--write-id", "7"], 2),
         (&["status", "--url", "localhost"], 2),
         (&["import", "--lines"], 2),
+        (&["peers", "forget"], 2),
+        (&["peers", "forget", "n3"], 1),
         (&["verify"], 2),
         (&["put", "ab", "c"], 1),
         (&["get", "A/b"], 1),

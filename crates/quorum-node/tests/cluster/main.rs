@@ -23,4 +23,5 @@ mod retries;
 mod rollback;
 mod slow_peer;
 mod stragglers;
+mod tombstones;
 mod void_dots;

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use quorum_core::{ClusterId, Digest};
+use quorum_core::{ClusterId, Digest, Hlc};
 use quorum_node::record::{Key, Namespace};
 use quorum_node::store::{OpenError, Store, StoreConfig, StoreIdentity, WriteLookup, verify};
 
 use crate::damage::copy;
 use crate::harness::{
-    TestClock, apply, identity, incoming, lineage, on_disk, op, record, seams, try_on_disk, value,
-    write,
+    TestClock, WALL, apply, identity, incoming, lineage, on_disk, op, record, seams, try_on_disk,
+    value, write,
 };
 
 fn open_as(directory: &Path, identity: &StoreIdentity) -> Result<Store, OpenError> {
@@ -87,7 +87,7 @@ async fn fill(store: &Store) {
     other.key = Key::new(&b"\x00\xff"[..]).expect("valid");
     write(store, other).await;
     let n2 = lineage("n2", 3);
-    let theirs = record(&n2, 7, "a", Some("theirs"), crate::harness::WALL - 1_000);
+    let theirs = record(&n2, 7, "a", Some("theirs"), WALL - 1_000);
     apply(store, vec![incoming(theirs)]).await;
     store.cover(vec![(n2, vec![(1, 5)].into())]).await.expect("durable");
 }
@@ -123,6 +123,8 @@ async fn format_1_is_read_for_ever() {
         WriteLookup::Known(found) => assert_eq!((found.dot.seq, found.record), (1, None)),
         other => panic!("not remembered: {other:?}"),
     }
+    let purged = store.purge(Hlc::from_millis(WALL + 3_600_000)).await;
+    assert_eq!(purged, Ok(1), "the tombstones, which format 1 did not list");
 }
 
 /// Makes that directory. Run by hand, once for each format: `cargo test -p quorum-node --test store make_format_1 --

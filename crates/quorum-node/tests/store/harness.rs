@@ -136,7 +136,9 @@ pub(crate) fn op(name: &str, value: &str) -> WriteOp {
     let mut write_id = [0; 16];
     write_id.copy_from_slice(&digest.as_bytes()[..16]);
     // No UUID of version 7 by chance: it would say that it is too old.
-    write_id[6] &= 0x0f;
+    if write_id[6] >> 4 == 7 {
+        write_id[6] = 0;
+    }
     WriteOp {
         namespace: namespace(),
         key: key(name),

@@ -10,4 +10,5 @@ mod merging;
 mod promises;
 mod reading;
 mod speed;
+mod tombstones;
 mod writes;

@@ -88,6 +88,7 @@ impl FjallEngine {
             keyspace(Space::Writes)?,
             keyspace(Space::Meta)?,
             keyspace(Space::Changes)?,
+            keyspace(Space::Tombstones)?,
         ]));
         let last = spaces.of(Space::Meta).get(COMMIT_NUMBER_KEY).map_err(opened)?;
         let last =
@@ -101,7 +102,7 @@ fn options(space: Space, config: &StoreConfig) -> KeyspaceCreateOptions {
     let memtable_bytes = match space {
         Space::Records => config.memtable_bytes,
         Space::Log | Space::Writes | Space::Changes => config.memtable_bytes / 2,
-        Space::Frontier | Space::Meta => SMALL_MEMTABLE_BYTES,
+        Space::Frontier | Space::Meta | Space::Tombstones => SMALL_MEMTABLE_BYTES,
     };
     // Ten bits a key answer "not here" for 99 of 100 unknown keys. The tighter default for fresh tables costs twice
     // the memory, which the filters of many small tables would add up to.

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde_json::{Map, Value};
 
 /// Writes the bytes called `name` into a map.
-pub(super) fn insert(map: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+pub(crate) fn insert(map: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match str::from_utf8(bytes) {
         Ok(text) => map.insert(name.to_owned(), text.into()),
         Err(_) => map.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
@@ -14,7 +14,7 @@ pub(super) fn insert(map: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
 }
 
 /// Writes the bytes called `name` into a map that is being serialised.
-pub(super) fn entry<M: SerializeMap>(
+pub(crate) fn entry<M: SerializeMap>(
     map: &mut M,
     name: &str,
     bytes: &[u8],

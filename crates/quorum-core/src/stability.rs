@@ -1,0 +1,215 @@
+//! Until when nothing older can come any more: below that, tombstones may be purged.
+//!
+//! A member *closes* its clock: it promises never to issue a version at or below a time again, and says which dots it
+//! has given out until then ([`Close`]). Whoever durably covers those dots holds everything that member ever wrote up to
+//! that time. The time up to which a member so holds the writes of *every* member is its `stable` time; the smallest
+//! `stable` time of all members is the watermark.
+//!
+//! Why a tombstone at or below the watermark may go: any write of the same key that is older than it lies below every
+//! close, so every member covers its dot, and a covered dot is never merged again. Every member covers the tombstone's
+//! dot as well, so none holds the older write as its current one. What is older can therefore neither come from
+//! somewhere nor be sitting anywhere. No clock has to be right for that; clocks only decide how soon it happens.
+
+use std::collections::BTreeMap;
+
+use crate::announcement::{Announcement, Close};
+use crate::clock::hlc::Hlc;
+use crate::frontier::Frontier;
+use crate::id::PeerId;
+use crate::version::Origin;
+
+/// What is known of the closes and the stable times of all members, this one included.
+#[derive(Debug, Clone, Default)]
+pub struct Stability {
+    members: BTreeMap<PeerId, Member>,
+}
+
+/// One life of a member.
+#[derive(Debug, Clone)]
+struct Member {
+    origin: Origin,
+    /// The latest close whose dots were all covered here.
+    closed: Option<Hlc>,
+    /// The close whose dots are waited for. A later one does not take its place, or a busy member would never close.
+    awaited: Option<Close>,
+    latest: Option<Close>,
+    stable: Hlc,
+    purged: Hlc,
+}
+
+impl Stability {
+    /// Takes in what a member says of itself. Another life of it begins with nothing.
+    pub fn heard(&mut self, from: &Origin, said: &Announcement) {
+        let member = self.life_of(from);
+        member.stable = member.stable.max(said.stable);
+        member.purged = member.purged.max(said.purged);
+        if let Some(close) = &said.close {
+            member.close(close);
+        }
+    }
+
+    /// Takes in a close of this member.
+    pub fn closed(&mut self, us: &Origin, close: &Close) {
+        self.life_of(us).close(close);
+    }
+
+    /// Compares what is awaited with what is durably held here.
+    pub fn look(&mut self, ours: &Frontier) {
+        for member in self.members.values_mut() {
+            while let Some(awaited) = member.awaited.take() {
+                if !ours.covers(&awaited.covers) {
+                    member.awaited = Some(awaited);
+                    break;
+                }
+                member.closed = member.closed.max(Some(awaited.hlc));
+                member.awaited = member.latest.take();
+            }
+        }
+    }
+
+    /// Up to where everything that `members` wrote is held here: this member's stable time. `None` before each of them has
+    /// closed its clock once.
+    ///
+    /// `members` are all that count, this one included: all of the mesh but those whose data nobody waits for.
+    pub fn stable<'a>(&self, members: impl IntoIterator<Item = &'a PeerId>) -> Option<Hlc> {
+        let closed = |member| self.members.get(member).and_then(|member| member.closed);
+        smallest(members.into_iter().map(closed))
+    }
+
+    /// Up to where no write can come any more, anywhere: the smallest stable time of all. `own` is this member's, durable;
+    /// `others` are all others that count.
+    pub fn watermark<'a>(
+        &self,
+        own: Hlc,
+        others: impl IntoIterator<Item = &'a PeerId>,
+    ) -> Option<Hlc> {
+        let stable = |member| self.members.get(member).map(|member| member.stable);
+        smallest(others.into_iter().map(stable).chain([Some(own)]))
+    }
+
+    /// Up to where some member has purged tombstones, as far as it was heard.
+    #[must_use]
+    pub fn purged(&self) -> Hlc {
+        self.members.values().map(|member| member.purged).max().unwrap_or(Hlc::ZERO)
+    }
+
+    /// The life in which a member was heard last.
+    #[must_use]
+    pub fn origin(&self, member: &PeerId) -> Option<&Origin> {
+        self.members.get(member).map(|member| &member.origin)
+    }
+
+    fn life_of(&mut self, origin: &Origin) -> &mut Member {
+        let begin = || Member {
+            origin: origin.clone(),
+            closed: None,
+            awaited: None,
+            latest: None,
+            stable: Hlc::ZERO,
+            purged: Hlc::ZERO,
+        };
+        let member = self.members.entry(origin.node.clone()).or_insert_with(begin);
+        if member.origin != *origin {
+            *member = begin();
+        }
+        member
+    }
+}
+
+impl Member {
+    fn close(&mut self, close: &Close) {
+        let is_news = self.closed.is_none_or(|closed| closed < close.hlc);
+        if self.awaited.is_none() {
+            self.awaited = is_news.then(|| close.clone());
+        } else if self.awaited.as_ref().is_some_and(|awaited| awaited.hlc < close.hlc) {
+            self.latest = Some(close.clone());
+        }
+    }
+}
+
+/// The smallest of all; `None` if one is unknown, or there is none.
+fn smallest(times: impl Iterator<Item = Option<Hlc>>) -> Option<Hlc> {
+    times.reduce(|one, other| Some(one?.min(other?))).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeqSet;
+    use crate::replication::tests::{lineage, peer};
+
+    const fn at(millis: u64) -> Hlc {
+        Hlc::from_millis(millis)
+    }
+
+    fn close(node: &str, millis: u64, last: u64) -> Close {
+        Close { hlc: at(millis), covers: held(node, last) }
+    }
+
+    fn held(node: &str, last: u64) -> Frontier {
+        [(lineage(node, 1), SeqSet::up_to(last))].into_iter().collect()
+    }
+
+    fn origin(node: &str) -> Origin {
+        lineage(node, 1).origin
+    }
+
+    fn says(close: Close) -> Announcement {
+        Announcement { close: Some(close), ..Announcement::default() }
+    }
+
+    fn stable(millis: u64) -> Announcement {
+        Announcement { stable: at(millis), ..Announcement::default() }
+    }
+
+    #[test]
+    fn a_close_counts_once_its_dots_are_held() {
+        let (a, b, mut stability) = (peer("a"), peer("b"), Stability::default());
+        stability.closed(&origin("a"), &close("a", 50, 0));
+        stability.heard(&origin("b"), &says(close("b", 60, 3)));
+        stability.look(&held("b", 2));
+        assert_eq!(stability.stable([&a, &b]), None, "b's third write is missing");
+        stability.look(&held("b", 3));
+        assert_eq!(stability.stable([&a, &b]), Some(at(50)));
+        assert_eq!(stability.stable([&b]), Some(at(60)), "without a");
+    }
+
+    /// A busy member closes again before the dots of its last close have arrived; each in turn is reached.
+    #[test]
+    fn a_member_that_closes_all_the_time_is_closed_in_time() {
+        let (b, mut stability) = (peer("b"), Stability::default());
+        for (millis, last) in [(10, 1), (20, 2), (30, 3)] {
+            stability.heard(&origin("b"), &says(close("b", millis, last)));
+        }
+        stability.look(&held("b", 2));
+        assert_eq!(stability.stable([&b]), Some(at(10)));
+        stability.look(&held("b", 3));
+        assert_eq!(stability.stable([&b]), Some(at(30)), "the latest, not each between");
+    }
+
+    #[test]
+    fn one_member_that_is_unknown_or_behind_holds_the_watermark_back() {
+        let (b, c, mut stability) = (peer("b"), peer("c"), Stability::default());
+        stability.heard(&origin("b"), &stable(70));
+        assert_eq!(stability.watermark(at(90), [&b, &c]), None, "nothing is known of c");
+        stability.heard(&origin("c"), &stable(40));
+        assert_eq!(stability.watermark(at(90), [&b, &c]), Some(at(40)));
+        assert_eq!(stability.watermark(at(30), [&b, &c]), Some(at(30)), "nor this member itself");
+        assert_eq!(stability.watermark(at(90), [&b]), Some(at(70)), "c is given up");
+    }
+
+    /// A wiped member holds nothing of what its former life held: what that life said must not count for it.
+    #[test]
+    fn another_life_begins_with_nothing() {
+        let (b, mut stability) = (peer("b"), Stability::default());
+        stability.heard(&origin("b"), &stable(70));
+        stability.heard(&origin("b"), &says(close("b", 60, 0)));
+        stability.look(&Frontier::new());
+        let mut wiped = origin("b");
+        wiped.incarnation = crate::Incarnation::from_bytes([9; 8]);
+        stability.heard(&wiped, &Announcement::default());
+        assert_eq!(stability.watermark(at(90), [&b]), Some(Hlc::ZERO));
+        assert_eq!(stability.stable([&b]), None);
+        assert_eq!(stability.origin(&b), Some(&wiped));
+    }
+}

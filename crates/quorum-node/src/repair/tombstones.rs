@@ -1,0 +1,134 @@
+//! Purges tombstones once nothing that they hide can come back: closes this node's clock, says up to where everything is
+//! held, and removes what lies below the watermark. The reasoning is in [`quorum_core::Stability`].
+
+use std::time::Duration;
+
+use quorum_core::{Close, Frontier, Hlc, Lineage, PeerId, Recovery, SeqSet, wall_millis};
+use quorum_transport::PeerStatus;
+
+use crate::service::Service;
+use crate::store::{Store, StoreError};
+
+/// How often a clock is closed: every time costs syncs on all members, so not oftener than tombstones come of age.
+pub(crate) fn close_every(grace: Duration) -> Duration {
+    (grace / 8).clamp(Duration::from_millis(250), Duration::from_secs(60))
+}
+
+/// Does what can be done now.
+pub(crate) async fn round(service: &Service) {
+    if service.store().recovery() == Recovery::Recovering || service.clock_fault().is_some() {
+        // What this node lacks, or a time that is wrong, must not be promised to anybody.
+        return;
+    }
+    if let Err(error) = close_and_purge(service).await {
+        tracing::warn!(%error, "tombstones could not be purged");
+    }
+}
+
+async fn close_and_purge(service: &Service) -> Result<(), StoreError> {
+    let (store, watermark) = (service.store(), service.watermark());
+    let counted = service.counted_peers();
+    let wall = wall_millis(store.clock());
+    let grace = service.config().repair.tombstone_grace.as_millis();
+    let of_age = Hlc::from_millis(wall.saturating_sub(u64::try_from(grace).unwrap_or(u64::MAX)));
+
+    close(service, of_age, &counted).await?;
+
+    let others: Vec<PeerId> = counted.iter().map(|peer| peer.peer.clone()).collect();
+    let members: Vec<PeerId> =
+        others.iter().cloned().chain([service.config().node.name.clone()]).collect();
+    let is_first = store.stable() == Hlc::ZERO;
+    if let Some(stable) = watermark.stable(&store.frontier(), &members, is_first) {
+        store.set_stable(stable).await?;
+    }
+    let Some(reached) = watermark.reached(store.stable(), &others) else { return Ok(()) };
+    let up_to = reached.min(of_age);
+    if up_to > store.purged() && store.has_tombstones(up_to)? {
+        let purged = store.purge(up_to).await?;
+        tracing::debug!(purged, up_to = up_to.millis(), "tombstones purged");
+        service.writes().observer.tombstones_purged(purged);
+    }
+    Ok(())
+}
+
+/// Promises to issue nothing at or below `hlc` any more, if everything that was issued until then can be named.
+async fn close(service: &Service, hlc: Hlc, peers: &[PeerStatus]) -> Result<(), StoreError> {
+    let store = service.store();
+    let current = store.lineage();
+    let already = service.watermark().close_of(&current.origin).map(|close| close.hlc);
+    if already.is_some_and(|already| already >= hlc) || own_earlier(store, peers).is_none() {
+        return Ok(());
+    }
+    let (lineage, issued) = store.close_clock(hlc).await?;
+    // Looked at again: a start or a life may have ended meanwhile.
+    if let Some(mut covers) = own_earlier(store, peers).filter(|_| lineage == store.lineage()) {
+        if issued > 0 {
+            covers.insert_range(&lineage, 1, issued);
+        }
+        service.watermark().closed(&lineage.origin, Close { hlc, covers });
+    }
+    Ok(())
+}
+
+/// What this member has given out in all its earlier starts and lives: known once nothing of it is missing here that
+/// somebody may hold.
+fn own_earlier(store: &Store, peers: &[PeerStatus]) -> Option<Frontier> {
+    earlier(&store.lineage(), store.frontier(), peers.iter().map(|peer| peer.frontier.as_ref()))
+}
+
+fn earlier<'a>(
+    current: &Lineage,
+    mut ours: Frontier,
+    reports: impl IntoIterator<Item = Option<&'a Frontier>>,
+) -> Option<Frontier> {
+    let is_own_earlier =
+        |lineage: &Lineage| lineage.origin.node == current.origin.node && lineage != current;
+    ours.retain(is_own_earlier);
+    if ours.iter().any(|(_, seqs)| !SeqSet::is_empty(&seqs.gaps())) {
+        return None;
+    }
+    for report in reports {
+        let mut theirs = report?.clone();
+        theirs.retain(is_own_earlier);
+        if !ours.covers(&theirs) {
+            return None;
+        }
+    }
+    Some(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorum_core::{Epoch, Incarnation, Origin};
+
+    fn lineage(node: &str, life: u8, start: u64) -> Lineage {
+        let node = PeerId::new(node).expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([life; 8]) };
+        Lineage { origin, epoch: Epoch::new(start, 1) }
+    }
+
+    fn holding(sets: &[(&Lineage, SeqSet)]) -> Frontier {
+        sets.iter().map(|(lineage, set)| ((*lineage).clone(), set.clone())).collect()
+    }
+
+    #[test]
+    fn a_clock_is_closed_only_while_nothing_earlier_can_turn_up() {
+        let (life, before, now) = (lineage("n1", 1, 1), lineage("n1", 2, 1), lineage("n1", 2, 2));
+        let other = lineage("n2", 1, 1);
+        let ours = holding(&[
+            (&life, SeqSet::up_to(3)),
+            (&before, SeqSet::up_to(5)),
+            (&now, SeqSet::up_to(9)),
+            (&other, vec![(4, 4)].into()),
+        ]);
+        let known = holding(&[(&life, SeqSet::up_to(3)), (&before, SeqSet::up_to(5))]);
+        assert_eq!(earlier(&now, ours.clone(), [Some(&ours)]), Some(known));
+        assert_eq!(earlier(&now, ours.clone(), [Some(&ours), None]), None, "one is silent");
+        // A write of an earlier life that only a peer still holds.
+        let more = holding(&[(&life, SeqSet::up_to(4))]);
+        assert_eq!(earlier(&now, ours, [Some(&more)]), None);
+        let gap = holding(&[(&before, vec![(1, 1), (3, 3)].into())]);
+        assert_eq!(earlier(&now, gap.clone(), [Some(&gap)]), None);
+    }
+}

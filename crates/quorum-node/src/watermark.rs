@@ -1,0 +1,64 @@
+//! What members say of their clocks and of what they have purged, shared by the door that hears it and the chore that
+//! acts on it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quorum_core::{Announcement, Close, Frontier, Hlc, Origin, PeerId, Stability};
+
+/// Up to where nothing older can come any more; see [`Stability`]. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watermark {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stability: Stability,
+    /// What this node's clock has closed last, and the life in which it did.
+    close: Option<(Origin, Close)>,
+}
+
+impl Watermark {
+    /// Takes in what a member says.
+    pub(crate) fn heard(&self, from: &Origin, said: &Announcement) {
+        self.state.lock().stability.heard(from, said);
+    }
+
+    /// This node has closed its clock.
+    pub(crate) fn closed(&self, us: &Origin, close: Close) {
+        let mut state = self.state.lock();
+        state.stability.closed(us, &close);
+        state.close = Some((us.clone(), close));
+    }
+
+    /// What to tell others of this node's clock in its present life.
+    pub(crate) fn close_of(&self, us: &Origin) -> Option<Close> {
+        let state = self.state.lock();
+        state.close.as_ref().filter(|(origin, _)| origin == us).map(|(_, close)| close.clone())
+    }
+
+    /// Up to where this node holds everything of `members`. A first claim is made only once it reaches beyond everything
+    /// that is purged anywhere: from then on, a member that has purged more than this node claims has purged without it.
+    pub(crate) fn stable(
+        &self,
+        ours: &Frontier,
+        members: &[PeerId],
+        is_first: bool,
+    ) -> Option<Hlc> {
+        let mut state = self.state.lock();
+        state.stability.look(ours);
+        let purged = state.stability.purged();
+        state.stability.stable(members).filter(|stable| !is_first || *stable >= purged)
+    }
+
+    /// Up to where nothing older can come any more, if this node claims `own` and `others` are all others that count.
+    pub(crate) fn reached(&self, own: Hlc, others: &[PeerId]) -> Option<Hlc> {
+        self.state.lock().stability.watermark(own, others)
+    }
+
+    /// The life in which a member was heard last.
+    pub(crate) fn origin(&self, member: &PeerId) -> Option<Origin> {
+        self.state.lock().stability.origin(member).cloned()
+    }
+}
