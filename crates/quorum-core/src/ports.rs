@@ -244,7 +244,9 @@ pub trait LogSource: Send + Sync + 'static {
     ) -> impl Future<Output = (Vec<Incoming>, Option<SnapshotCursor>)> + Send;
 }
 
-/// Where a snapshot goes on: the store's own bytes.
+/// Where a snapshot goes on: the store's own bytes. Of a store that answers
+/// [`Question::RangeDigest`](crate::Question::RangeDigest), it is the key of the last record of the page: then only what
+/// the receiver lacks is sent.
 pub type SnapshotCursor = Vec<u8>;
 
 /// One record handed to the network.

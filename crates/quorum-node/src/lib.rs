@@ -73,6 +73,7 @@ pub use forget::{ForgetFailed, Forgotten};
 pub use node::{Node, StartError};
 pub use poll::TooFewAnswers;
 pub use read::{ReadFailed, ReadFound, ReadRequest};
+pub use repair::scrub::ScrubReport;
 pub use service::Service;
 pub use world::{SystemRandom, World};
 pub use write::{WriteFailed, WriteRequest};

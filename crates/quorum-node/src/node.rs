@@ -173,6 +173,11 @@ impl Node {
         let close_every = repair::tombstones::close_every(service.config().repair.tombstone_grace);
         world.spawn(tasks.track_future(every(close_every, &stop, chores(), purge)));
         world.spawn(tasks.track_future(every(RESCUE_EVERY, &stop, chores(), rescue)));
+        let scrubbing = repair::scrub::run(service.clone(), Arc::clone(&clock));
+        let until_stop = stop.clone().run_until_cancelled_owned(scrubbing);
+        world.spawn(tasks.track_future(async move {
+            let _stopped: Option<()> = until_stop.await;
+        }));
         world.spawn(tasks.track_future(watch_rollback(service.clone(), stop.clone())));
         let mut node = Self { service, http: None, stop, tasks, grace, clock, world };
         if let Some(listener) = http {
@@ -343,9 +348,9 @@ async fn close_gaps(service: Service, _clock: Arc<dyn Clock>) {
 async fn trim(service: Service, _clock: Arc<dyn Clock>) {
     let peers = service.counted_peers();
     let (store, ours) = (service.store(), service.store().frontier());
-    if let Some(floor) = repair::trim::floor(&ours, &peers)
-        && let Err(error) = store.trim(&floor).await
-    {
+    let entries_max = service.config().repair.log_entries_max;
+    let floor = repair::trim::floor(&ours, &store.trimmed(), &peers, entries_max);
+    if let Err(error) = store.trim(&floor).await {
         tracing::warn!(%error, "the log could not be trimmed");
     }
 }

@@ -122,9 +122,9 @@ impl Writes {
         key: &Key,
         plan: Plan,
     ) -> Result<ReadFound, ReadFailed> {
-        let own = self.writer.store().get(namespace, key)?;
+        let own = self.own(namespace, key)?;
         let tracker = self
-            .newest(namespace, key, own.as_ref(), plan.r, plan.deadline)
+            .newest(namespace, key, own.as_ref().map(Option::as_ref), plan.r, plan.deadline)
             .await
             .map_err(ReadFailed::TooFewAnswers)?;
         let found = |stored| ReadFound {
@@ -137,7 +137,7 @@ impl Writes {
         let Some((version, digest)) = &newest else { return Ok(found(None)) };
         let is_newest = |record: &Record| record.version() == *version && record.digest == *digest;
         let at = tracker.holders(&newest).count();
-        let (stored, mut is_written) = match own.filter(|own| is_newest(&own.record)) {
+        let (stored, mut is_written) = match own.flatten().filter(|own| is_newest(&own.record)) {
             Some(own) => (own, at >= plan.w),
             None => {
                 let (from, record) = self.fetch(key, namespace, &tracker, &newest, &plan).await?;
@@ -155,20 +155,33 @@ impl Writes {
         Ok(found(Some(stored)))
     }
 
-    /// Asks all members which version of a key they hold, until `r` have answered.
+    /// The record of a key that this node holds; nothing at all if that cannot be read: others may have it intact.
+    pub(crate) fn own(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+    ) -> Result<Option<Option<StoredRecord>>, StoreError> {
+        match self.writer.store().get(namespace, key) {
+            Ok(own) => Ok(Some(own)),
+            Err(StoreError::Unreadable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks all members which version of a key they hold, until `r` have answered. `own` is what this node holds, if that
+    /// can be read.
     pub(crate) async fn newest(
         &self,
         namespace: &Namespace,
         key: &Key,
-        own: Option<&StoredRecord>,
+        own: Option<Option<&StoredRecord>>,
         r: usize,
         deadline: Instant,
     ) -> Result<ReadTracker, TooFewAnswers> {
-        let held = own.map(|own| (own.record.version(), own.record.digest));
-        let own = if self.is_recovering() {
-            ReadAnswer::Unavailable(Unavailable::Recovering)
-        } else {
-            ReadAnswer::Held(held)
+        let own = match own {
+            _ if self.is_recovering() => ReadAnswer::Unavailable(Unavailable::Recovering),
+            Some(own) => ReadAnswer::Held(own.map(|own| (own.record.version(), own.record.digest))),
+            None => ReadAnswer::Unavailable(Unavailable::Failed),
         };
         let question = question(namespace, key, false);
         self.members

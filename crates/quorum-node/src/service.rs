@@ -19,6 +19,7 @@ use crate::forget::{self, ForgetFailed, Forgotten};
 use crate::read::{ReadFailed, ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
 use crate::repair::recovery::RecoveryWatch;
+use crate::repair::scrub::ScrubWatch;
 use crate::status::{NodeStatus, PeerReport};
 use crate::store::{
     Changes, Export, ExportCursor, Scan, Store, StoreError, StoreState, StoredRecord,
@@ -42,6 +43,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     started: Instant,
     recovery: RecoveryWatch,
+    scrub: ScrubWatch,
     stopping: CancellationToken,
     /// Peers whose clocks are off by more than the warning limit.
     skewed: Mutex<BTreeSet<PeerId>>,
@@ -65,7 +67,7 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (started, skewed) = (clock.now(), Mutex::default());
-        let recovery = RecoveryWatch::default();
+        let (recovery, scrub) = (RecoveryWatch::default(), ScrubWatch::default());
         let stopping = CancellationToken::new();
         let parts = Parts {
             config,
@@ -76,6 +78,7 @@ impl Service {
             clock,
             started,
             recovery,
+            scrub,
             stopping,
             skewed,
         };
@@ -254,8 +257,10 @@ impl Service {
             policies_differ: self.policies_differ(),
             forgotten: self.forgotten_peers(),
             purged_up_to_ms: parts.store.purged().millis(),
+            scrub: parts.scrub.report(),
             writes_issued: parts.store.issued(),
             writes_in_flight: parts.writes.admission.in_flight(),
+            log_entries: parts.store.frontier().minus(&parts.store.trimmed()).len(),
             records: stats.records,
             store_bytes: stats.disk_bytes,
             uptime_seconds: parts.clock.now().saturating_duration_since(parts.started).as_secs(),
@@ -387,6 +392,10 @@ impl Service {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    pub(crate) fn scrub(&self) -> &ScrubWatch {
+        &self.parts.scrub
     }
 
     /// What members say of their clocks.

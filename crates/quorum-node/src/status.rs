@@ -4,6 +4,7 @@ use quorum_core::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::exposed::ExposureReport;
+use crate::repair::scrub::ScrubReport;
 
 /// A node at a moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct NodeStatus {
     /// Tombstones of writes up to this time are purged here; milliseconds since the Unix epoch, 0 before the first.
     #[serde(default)]
     pub purged_up_to_ms: u64,
+    /// What the scrub has found since the start.
+    #[serde(default)]
+    pub scrub: ScrubReport,
     /// Writes held here that have too few copies.
     #[serde(default)]
     pub exposure: ExposureReport,
@@ -50,6 +54,9 @@ pub struct NodeStatus {
     pub writes_issued: u64,
     /// Writes under way.
     pub writes_in_flight: usize,
+    /// Entries of the log that are kept for members that may lack them.
+    #[serde(default)]
+    pub log_entries: u64,
     /// Records held, tombstones included.
     pub records: u64,
     /// Bytes of the data directory.

@@ -57,6 +57,11 @@ impl Watermark {
         self.state.lock().stability.watermark(own, others)
     }
 
+    /// Up to where some member has purged tombstones, as far as it was heard.
+    pub(crate) fn purged(&self) -> Hlc {
+        self.state.lock().stability.purged()
+    }
+
     /// The life in which a member was heard last.
     pub(crate) fn origin(&self, member: &PeerId) -> Option<Origin> {
         self.state.lock().stability.origin(member).cloned()

@@ -238,9 +238,10 @@ impl Writes {
         deadline: Instant,
     ) -> Result<Option<Version>, WriteFailed> {
         let refused = |error| self.turned_away(WriteFailed::Refused(error));
-        let own = self.writer.store().get(&op.namespace, &op.key).map_err(refused)?;
+        let own = self.own(&op.namespace, &op.key).map_err(refused)?;
+        let own = own.as_ref().map(Option::as_ref);
         let majority = self.members.count() / 2 + 1;
-        let tracker = self.newest(&op.namespace, &op.key, own.as_ref(), majority, deadline).await;
+        let tracker = self.newest(&op.namespace, &op.key, own, majority, deadline).await;
         let tracker =
             tracker.map_err(|too_few| self.turned_away(WriteFailed::NoReadQuorum(too_few)))?;
         Ok(tracker.newest().map(|(version, _)| version))

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::HumanBytes;
+use quorum_core::PeerId;
 
 use super::connection::{ConnectionArguments, explain, run as converse};
 use super::table::{Cell, Table, Tone, is_coloured};
 use super::{Exit, Output};
-use crate::ExposureReport;
 use crate::status::NodeStatus;
+use crate::{ExposureReport, ScrubReport};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -66,6 +67,11 @@ fn write_status(status: &NodeStatus, coloured: bool, out: &mut dyn Write) -> io:
     if !status.recovery.is_empty() {
         row("recovery", Cell::plain(&status.recovery));
     }
+    row("scrub", judged(is_sound(&status.scrub), scrub_text(&status.scrub)));
+    if !status.forgotten.is_empty() {
+        let names: Vec<&str> = status.forgotten.iter().map(PeerId::as_str).collect();
+        row("forgotten", Cell::plain(&names.join(", ")));
+    }
     row("writes issued", Cell::plain(&status.writes_issued));
     row("writes in flight", Cell::plain(&status.writes_in_flight));
     row("uptime", Cell::plain(&uptime));
@@ -76,6 +82,28 @@ fn write_status(status: &NodeStatus, coloured: bool, out: &mut dyn Write) -> io:
         row("content digest", Cell::plain(&digest));
     }
     table.write(coloured, out)
+}
+
+/// Whether the disk gave nobody reason to look at it.
+fn is_sound(scrub: &ScrubReport) -> bool {
+    scrub.corrupt == 0 && scrub.missing == 0 && scrub.drift == 0
+}
+
+/// What the scrub has found.
+fn scrub_text(scrub: &ScrubReport) -> String {
+    let ScrubReport { passes, records_checked, corrupt, missing, drift, repaired, .. } = scrub;
+    let under_way = match records_checked {
+        0 => String::new(),
+        checked => format!(", {checked} records of the next checked"),
+    };
+    let found = match is_sound(scrub) {
+        true => "nothing found".to_owned(),
+        false => format!(
+            "{corrupt} corrupt, {missing} missing, {drift} drifted; {repaired} repaired, {} not",
+            scrub.unrepaired
+        ),
+    };
+    format!("{found}; {passes} passes{under_way}")
 }
 
 /// Which writes have too few copies.

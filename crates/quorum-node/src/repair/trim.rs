@@ -1,12 +1,77 @@
-//! Forgets log entries that every member has.
+//! Forgets log entries: those that every member has, and the oldest ones beyond the bound.
 
-use quorum_core::{Frontier, trim_floor};
+use quorum_core::{Frontier, SeqSet, trim_floor};
 use quorum_transport::PeerStatus;
 
-/// What may be forgotten now: nothing while some member has not said what it holds.
-pub(crate) fn floor(ours: &Frontier, peers: &[PeerStatus]) -> Option<Frontier> {
+/// What may be forgotten now: what every member that counts has said it holds, and whatever makes the log longer than
+/// `entries_max`; 0 is unlimited. `trimmed` is forgotten already.
+pub(crate) fn floor(
+    ours: &Frontier,
+    trimmed: &Frontier,
+    peers: &[PeerStatus],
+    entries_max: u64,
+) -> Frontier {
     let reported: Option<Vec<&Frontier>> =
         peers.iter().map(|peer| peer.frontier.as_ref()).collect();
-    let floor = trim_floor(reported?.into_iter().chain([ours]));
-    (!floor.is_empty()).then_some(floor)
+    let mut floor =
+        reported.map(|reported| trim_floor(reported.into_iter().chain([ours]))).unwrap_or_default();
+    floor.merge(trimmed);
+    if entries_max > 0 {
+        floor.merge(&overdue(ours, &floor, entries_max));
+    }
+    floor
+}
+
+/// What must go so that at most `entries_max` entries above `floor` are left: earlier starts first, from their beginnings
+/// on. A member that lacks what went is brought up by comparing ranges of keys.
+fn overdue(ours: &Frontier, floor: &Frontier, entries_max: u64) -> Frontier {
+    let mut excess = ours.minus(floor).len().saturating_sub(entries_max);
+    let mut overdue = Frontier::new();
+    let mut lineages: Vec<_> = ours.iter().collect();
+    lineages.sort_by_key(|(lineage, _)| lineage.epoch);
+    for (lineage, held) in lineages {
+        let from = floor.of(lineage).map_or(0, SeqSet::contiguous);
+        let step = held.contiguous().saturating_sub(from).min(excess);
+        if step > 0 {
+            overdue.insert_range(lineage, 1, from + step);
+            excess -= step;
+        }
+    }
+    overdue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorum_core::{Epoch, Incarnation, Lineage, Origin, PeerId};
+
+    fn lineage(node: &str, start: u64) -> Lineage {
+        let node = PeerId::new(node).expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([1; 8]) };
+        Lineage { origin, epoch: Epoch::new(start, 1) }
+    }
+
+    #[test]
+    fn the_oldest_entries_beyond_the_bound_go_and_no_others() {
+        let (early, late) = (lineage("n1", 1), lineage("n1", 2));
+        let ours: Frontier =
+            [(early.clone(), SeqSet::up_to(10)), (late.clone(), SeqSet::up_to(100))]
+                .into_iter()
+                .collect();
+        assert_eq!(overdue(&ours, &Frontier::new(), 110), Frontier::new());
+        let gone = overdue(&ours, &Frontier::new(), 50);
+        assert_eq!(gone.of(&early), Some(&SeqSet::up_to(10)));
+        assert_eq!(gone.of(&late), Some(&SeqSet::up_to(50)));
+        // What every member has is no entry any more.
+        let floor: Frontier = [(late, SeqSet::up_to(90))].into_iter().collect();
+        assert_eq!(overdue(&ours, &floor, 20), Frontier::new());
+        assert_eq!(overdue(&ours, &floor, 15).of(&early), Some(&SeqSet::up_to(5)));
+    }
+
+    #[test]
+    fn without_a_bound_a_member_that_is_away_keeps_everything() {
+        let ours: Frontier = [(lineage("n1", 1), SeqSet::up_to(10))].into_iter().collect();
+        assert_eq!(floor(&ours, &Frontier::new(), &[], 0), ours, "alone, nobody is waited for");
+        assert_eq!(overdue(&ours, &Frontier::new(), u64::MAX), Frontier::new());
+    }
 }

@@ -32,6 +32,7 @@ enum Answer {
     Reincarnated { lineage: Lineage, done: Done<()> },
     Established { fact: Fact, done: Done<()> },
     Trimmed { up_to: u64, done: Done<u64> },
+    Repaired { is_put: bool, done: Done<bool> },
     Purged { purged: u64, is_all: bool, done: Done<(u64, bool)> },
     Finished { done: Done<()> },
 }
@@ -192,6 +193,7 @@ impl Committer {
                     done.send(()).is_ok()
                 }
                 Answer::Trimmed { up_to, done } => done.send(up_to).is_ok(),
+                Answer::Repaired { is_put, done } => done.send(is_put).is_ok(),
                 Answer::Purged { purged, is_all, done } => done.send((purged, is_all)).is_ok(),
                 Answer::Finished { done } => done.send(()).is_ok(),
             };
@@ -281,6 +283,7 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
             let (purged, is_all) = draft.purge(up_to)?;
             Answer::Purged { purged, is_all, done }
         }
+        Job::Repair { record, done } => Answer::Repaired { is_put: draft.repair(&record)?, done },
         Job::Establish { fact, done } => {
             draft.establish(&fact);
             Answer::Established { fact, done }

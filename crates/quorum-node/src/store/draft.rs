@@ -23,6 +23,7 @@ use super::schema::{
     Head, LineageNumber, LogEntry, RecordKey, WriteEntry, decode_tombstone_key, encode_lineage,
     encode_seqs, encode_u64, meta, tombstone_key,
 };
+use crate::record::ContentRef;
 
 /// Log entries that one trimming step removes.
 const TRIM_STEP_ENTRIES: usize = 4_096;
@@ -228,6 +229,44 @@ impl<'a> Draft<'a> {
         }
         self.finished.wants_sync = true;
         Ok((purged, is_all))
+    }
+
+    /// Puts a record whose dot is covered over the one that is there, if that one is missing, damaged, older, or drifted with
+    /// the smaller digest. Tells whether it was put.
+    pub(crate) fn repair(&mut self, record: &Record) -> Result<bool, StoreError> {
+        let lineage = &record.dot.lineage;
+        let Some(number) = self.lineages.read().number(lineage) else { return Ok(false) };
+        let is_covered =
+            self.held.frontier.get(&number).is_some_and(|held| held.contains(record.dot.seq));
+        let Some(content) = ContentRef::parse(&record.payload).ok().filter(|_| is_covered) else {
+            return Ok(false);
+        };
+        let (key, is_tombstone) = (RecordKey::of(&content), content.value.is_none());
+        if is_tombstone && record.hlc <= self.held.purged {
+            return Ok(false);
+        }
+        let incoming =
+            Contender { hlc: record.hlc, origin: &lineage.origin, digest: &record.digest };
+        let (mut replaces, mut tombstone) = (true, None);
+        if let Some(value) = self.newest(Space::Records, key.bytes())?
+            && let Ok(head) = Head::decode(&value)
+        {
+            let lineages = self.lineages.read();
+            let origin = &lineages.name(head.lineage)?.origin;
+            let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
+            tombstone = head.is_tombstone.then_some(head.hlc);
+            replaces = match merge(Some(current), incoming) {
+                Merged::Newest | Merged::Drift { replaces: true } => true,
+                Merged::Duplicate => !head.into_record(lineage.clone(), &value).is_intact(),
+                Merged::Superseded | Merged::Drift { replaces: false } => false,
+            };
+        }
+        if replaces {
+            self.finished.wants_sync = true;
+            self.finished.records += 1;
+            self.put(record, number, &key, is_tombstone, tombstone);
+        }
+        Ok(replaces)
     }
 
     /// Whether a record whose dot is not known here lies at or below the time up to which tombstones are purged: every

@@ -48,6 +48,8 @@ pub(crate) enum Job {
     Close { hlc: Hlc, done: Done<()> },
     /// Remove the oldest tombstones up to a time, one step of them; answers how many went, and whether that was all.
     Purge { up_to: Hlc, done: Done<(u64, bool)> },
+    /// Put a record over one that is no good; answers whether it was put.
+    Repair { record: Arc<Record>, done: Done<bool> },
     /// Remember something about a member.
     Establish { fact: Fact, done: Done<()> },
     /// Go on in a lineage of a new incarnation.
@@ -68,6 +70,7 @@ impl Job {
         match self {
             Self::Stage { record, .. } => (1, record.payload.len()),
             Self::Merge { items, .. } => (items.len(), items.iter().map(Admitted::bytes).sum()),
+            Self::Repair { record, .. } => (1, record.payload.len()),
             Self::Reserve { .. }
             | Self::Cover { .. }
             | Self::Trim { .. }

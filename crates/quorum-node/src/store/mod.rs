@@ -29,6 +29,7 @@ mod replay;
 mod replica;
 mod rescue;
 mod schema;
+mod scrub;
 mod sequencer;
 mod shared;
 mod stats;
@@ -53,6 +54,9 @@ pub use read::{Export, ExportCursor, FoundWrite, Scan, StoredRecord, WriteLookup
 pub(crate) use rescue::{Rescued, rescue, set_aside};
 pub use schema::Corrupt;
 pub(crate) use schema::RecordKey;
+pub(crate) use scrub::ScrubPage;
+#[cfg(any(test, feature = "testing"))]
+pub use scrub::{damage, lose};
 pub use stats::StoreStats;
 pub use verify::{Finding, Verified, verify};
 

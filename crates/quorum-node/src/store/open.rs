@@ -140,6 +140,7 @@ impl Store {
             published: RwLock::new(published),
             lineages,
             facts: RwLock::new(facts.clone()),
+            damaged: Mutex::default(),
             changes: watch::Sender::new(kept.changes),
             engine: RwLock::new(Some(engine.clone())),
             syncs: AtomicU64::new(0),

@@ -32,18 +32,28 @@ impl Store {
                     is_current: found.record.is_some(),
                 },
             })),
+            Question::RangeDigest { after, through, ignore_tombstones_through } => {
+                let (records, digest) = self.range_digest(
+                    after.as_deref(),
+                    through.as_deref(),
+                    ignore_tombstones_through,
+                )?;
+                Ok(Answer::RangeDigest { records, digest })
+            }
+            Question::Range { after, through } => {
+                let (entries, is_complete) = self.range(after.as_deref(), through.as_deref())?;
+                Ok(Answer::Range { entries, is_complete })
+            }
             _ => Ok(Answer::Unavailable(Unavailable::Unsupported)),
         }
     }
 
     /// The current record of a key, in the store's own bytes. One that is damaged is not given out.
     fn newest(&self, key: Bytes, with_record: bool) -> Result<Option<Newest>, StoreError> {
-        let record = self.record_at(&*self.shared.view()?, &RecordKey::from_bytes(key))?;
+        let key = RecordKey::from_bytes(key);
+        let record = self.record_at(&*self.shared.view()?, &key)?;
         let Some(record) = record else { return Ok(None) };
-        if !record.is_intact() {
-            let reason = format!("{} is damaged", record.dot).into();
-            return Err(StoreError::Unreadable { reason });
-        }
+        let record = self.undamaged(&key, record)?;
         Ok(Some(Newest {
             version: record.version(),
             digest: record.digest,

@@ -90,8 +90,9 @@ impl Store {
         namespace: &Namespace,
         key: &Key,
     ) -> Result<Option<StoredRecord>, StoreError> {
-        let record = self.record_at(&*self.shared.view()?, &RecordKey::new(namespace, key))?;
-        record.map(stored).transpose()
+        let at = RecordKey::new(namespace, key);
+        let Some(record) = self.record_at(&*self.shared.view()?, &at)? else { return Ok(None) };
+        stored(self.undamaged(&at, record)?).map(Some)
     }
 
     /// Live records of a namespace whose keys begin with `prefix` and lie behind `after`, at most `limit` looked at.
@@ -232,9 +233,10 @@ impl Store {
 
     fn live(&self, page: Vec<(Bytes, Bytes)>) -> Result<Vec<StoredRecord>, StoreError> {
         let mut live = Vec::with_capacity(page.len());
-        for (_, value) in page {
+        for (key, value) in page {
             if !Head::decode(&value)?.is_tombstone {
-                live.push(stored(self.record_of(&value)?)?);
+                let record = self.record_of(&value)?;
+                live.push(stored(self.undamaged(&RecordKey::from_bytes(key), record)?)?);
             }
         }
         Ok(live)

@@ -208,6 +208,7 @@ impl<'a> Gathering<'a> {
                 };
                 if record.as_ref().is_some_and(|record| !record.is_intact()) {
                     // Never passed on: its dots stay open there until the record is repaired here.
+                    key.iter().for_each(|key| self.store.note_damaged(key.bytes()));
                     tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
                     return Ok(());
                 }

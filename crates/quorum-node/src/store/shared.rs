@@ -1,10 +1,11 @@
 //! What the handles of a store and its committing thread share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use quorum_core::{Clock, Frontier, Observer, Random};
 use tokio::sync::watch;
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) lineages: RwLock<Lineages>,
     /// What is remembered durably about members.
     pub(crate) facts: RwLock<Facts>,
+    /// Keys of damaged records that somebody came upon.
+    pub(crate) damaged: Mutex<BTreeSet<Bytes>>,
     /// The number of the last synced change.
     pub(crate) changes: watch::Sender<u64>,
     /// `None` once the store is closed.

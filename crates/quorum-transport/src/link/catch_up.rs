@@ -1,8 +1,16 @@
 //! The catch-up lane: what the peer lacks, out of the log, behind whatever is live.
+//!
+//! What the log has forgotten is found by comparing: page by page, the peer is asked how its records of that range of
+//! keys add up, and where they do not, which ones it has. Only the others are sent.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use quorum_core::{Clock, Frontier, Incoming, LogSource, Replay, ReplicaStore};
+use quorum_core::{
+    Answer, Clock, Digest, Frontier, Incoming, LogSource, QuerySource, Question, Replay,
+    ReplicaStore, SnapshotCursor, Version,
+};
+use tokio::sync::mpsc;
 
 use crate::config::TransportConfig;
 use crate::error::TransportError;
@@ -32,6 +40,16 @@ pub(crate) struct CatchUp<'a, S> {
     pub(crate) snapshots: SnapshotPause,
 }
 
+/// What a peer holds of a range of keys.
+enum Compared {
+    /// The same.
+    Alike,
+    /// These records.
+    Holding(HashSet<(Version, Digest)>),
+    /// It did not say.
+    Unknown,
+}
+
 /// When everything may be sent again, after a time when the peer did not take all of it.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotPause {
@@ -59,7 +77,7 @@ impl SnapshotPause {
     }
 }
 
-impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
+impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
     /// Brings the peer up to date, and keeps it so, until the connection ends.
     ///
     /// A write becomes durable here about when it is sent live, often a moment before. So what is looked at is what was
@@ -95,7 +113,7 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
                         self.snapshots.wait(self.clock.now() + ASK_AGAIN);
                         continue;
                     }
-                    tracing::info!(peer = %self.peer.name(), %lineage, "the log no longer reaches back far enough, sending everything");
+                    tracing::info!(peer = %self.peer.name(), %lineage, "the log no longer reaches back far enough, comparing everything");
                     self.snapshot(held).await?;
                     self.peer.snapshot_done();
                     return Ok(true);
@@ -106,12 +124,28 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
         Ok(sent_any)
     }
 
-    /// Sends every current record, and claims the frontier of before only behind the last one.
+    /// Sends every current record that the peer has not, and claims the frontier of before only behind the last one.
     async fn snapshot(&mut self, held: &Frontier) -> Result<(), TransportError> {
         let untaken_before = self.lane.untaken();
-        let mut cursor = None;
+        let mut cursor: Option<SnapshotCursor> = None;
+        let mut compares = self.peer.within_reach().is_some_and(|held| !held.is_empty());
         loop {
-            let (items, next) = self.store.snapshot(cursor, self.config.catch_up_chunk_bytes).await;
+            let (mut items, next) =
+                self.store.snapshot(cursor.clone(), self.config.catch_up_chunk_bytes).await;
+            if compares && !items.is_empty() {
+                match self.held_there(cursor.as_deref(), next.as_deref()).await {
+                    Compared::Alike => items.clear(),
+                    Compared::Holding(theirs) => {
+                        items.retain(|item| {
+                            !item.record.as_ref().is_some_and(|record| {
+                                theirs.contains(&(record.version(), record.digest))
+                            })
+                        });
+                    }
+                    // A store that answers no such question, or a peer that is too busy: once is enough.
+                    Compared::Unknown => compares = false,
+                }
+            }
             self.send(items).await?;
             let Some(next) = next else { break };
             cursor = Some(next);
@@ -128,6 +162,48 @@ impl<S: ReplicaStore + LogSource> CatchUp<'_, S> {
         self.send(vec![Incoming { record: None, covers, void: false, trace: None }]).await?;
         self.lane.until_unanswered_at_most(0, 0).await;
         Ok(())
+    }
+
+    /// How the peer's records behind `after` up to `through` compare with ours. The cursors of a snapshot are the store's
+    /// keys, if it answers for ranges.
+    async fn held_there(&self, after: Option<&[u8]>, through: Option<&[u8]>) -> Compared {
+        let key = |cursor: Option<&[u8]>| cursor.map(bytes::Bytes::copy_from_slice);
+        let (mut after, through) = (key(after), key(through));
+        let digest = Question::RangeDigest {
+            after: after.clone(),
+            through: through.clone(),
+            ignore_tombstones_through: quorum_core::Hlc::ZERO,
+        };
+        let ours = self.store.answer(self.peer.name(), digest.clone()).await;
+        match self.ask(digest).await {
+            theirs @ Answer::RangeDigest { .. } if theirs == ours => return Compared::Alike,
+            Answer::RangeDigest { .. } => {}
+            _ => return Compared::Unknown,
+        }
+        let mut held = HashSet::new();
+        loop {
+            let question = Question::Range { after: after.clone(), through: through.clone() };
+            let Answer::Range { entries, is_complete } = self.ask(question).await else {
+                return Compared::Unknown;
+            };
+            after = entries.last().map(|entry| entry.key.clone());
+            held.extend(entries.into_iter().map(|entry| (entry.version, entry.digest)));
+            if is_complete || after.is_none() {
+                return Compared::Holding(held);
+            }
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Answer {
+        let (answers, mut answer) = mpsc::channel(1);
+        let now = self.clock.now();
+        let deadline = now + self.config.idle_timeout;
+        self.peer.ask(question, deadline, now, answers);
+        let silent = Answer::Unavailable(quorum_core::Unavailable::Unreachable);
+        tokio::select! {
+            answer = answer.recv() => answer.map_or(silent, |answer| answer.answer),
+            () = self.clock.sleep_until(deadline) => silent,
+        }
     }
 
     async fn send(&mut self, items: Vec<Incoming>) -> Result<(), TransportError> {

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, HandshakeRefusal, Lineage, LogSource, ReplicaStore, SkewProbe, rolled_back,
+    Announcement, HandshakeRefusal, Lineage, LogSource, QuerySource, ReplicaStore, SkewProbe,
+    rolled_back,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +58,7 @@ struct Welcomed {
     ours: Lineage,
 }
 
-impl<S: ReplicaStore + LogSource> Dialler<S> {
+impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     /// Keeps the link up until shutdown.
     pub(crate) async fn run(self) {
         let (clock, config) = (&*self.seams.clock, &self.config);

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{PATIENCE, http, until};
 
 /// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_quorum-node");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quorum-node");
 
 /// Members `n1`, `n2`, …, addressed by their place from 0.
 #[derive(Debug)]

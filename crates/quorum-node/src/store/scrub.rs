@@ -1,0 +1,229 @@
+//! What the scrub asks of the store: pages of everything with their damage, sums over ranges, and the one way in which a
+//! record is put over another that claims to be as good.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorum_core::{Digest, Hlc, RangeEntry, Record, Version};
+
+use super::Store;
+use super::engine::{PageLimit, Space};
+use super::error::StoreError;
+use super::intake::Job;
+use super::schema::{Head, RecordKey};
+use crate::record::ContentRef;
+
+/// Records of one page of the scrub, at most, and bytes after which it ends.
+const SCRUB_PAGE: PageLimit = PageLimit::new(256, 1 << 20);
+/// Records read at once to answer for a range.
+const RANGE_PAGE: PageLimit = PageLimit::new(1_024, 1 << 20);
+/// Records that an answer for a range tells of, at most, and bytes of their keys after which it ends.
+const RANGE_RECORDS_MAX: usize = 2_048;
+const RANGE_BYTES_MAX: usize = 128 << 10;
+/// Keys of damaged records that wait to be looked at. Those beyond are found again.
+const DAMAGED_MAX: usize = 1_024;
+
+/// A range of keys, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ScrubPage {
+    /// Records looked at.
+    pub(crate) records: u64,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// Keys of those that are damaged.
+    pub(crate) damaged: Vec<Bytes>,
+    /// The last key; `None` if the range goes to the end of everything.
+    pub(crate) last: Option<Bytes>,
+}
+
+impl Store {
+    /// The next records behind a key, every byte of them checked.
+    pub(crate) fn scrub_page(&self, after: Option<&[u8]>) -> Result<ScrubPage, StoreError> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let page = self.shared.view()?.page(Space::Records, range, SCRUB_PAGE)?;
+        let mut scrubbed = ScrubPage::default();
+        for (key, value) in &page {
+            scrubbed.records += 1;
+            scrubbed.bytes += key.len() + value.len();
+            if !self.is_sound(key, value) {
+                scrubbed.damaged.push(key.clone());
+            }
+        }
+        let is_full = page.len() >= SCRUB_PAGE.entries || scrubbed.bytes >= SCRUB_PAGE.bytes;
+        scrubbed.last = page.last().filter(|_| is_full).map(|(key, _)| key.clone());
+        Ok(scrubbed)
+    }
+
+    /// Whether a stored record reads as what it should be: of this key, and hashing to its digest.
+    fn is_sound(&self, key: &Bytes, value: &Bytes) -> bool {
+        let Ok(record) = self.record_of(value) else { return false };
+        let is_about_it = |content: ContentRef<'_>| RecordKey::of(&content).bytes() == key;
+        record.is_intact() && ContentRef::parse(&record.payload).is_ok_and(is_about_it)
+    }
+
+    /// How many records there are behind `after` up to `through`, and a digest over their keys, versions and digests.
+    /// Tombstones up to `ignored` are passed over. A range that is too long is summed up to where the answer ends.
+    pub(crate) fn range_digest(
+        &self,
+        after: Option<&[u8]>,
+        through: Option<&[u8]>,
+        ignored: Hlc,
+    ) -> Result<(u64, Digest), StoreError> {
+        let (mut records, mut hasher) = (0, blake3::Hasher::new());
+        self.for_range(after, through, |entry| {
+            if !(entry.is_tombstone && entry.version.hlc <= ignored) {
+                records += 1;
+                add(&mut hasher, &entry);
+            }
+            records < RANGE_RECORDS_MAX as u64
+        })?;
+        Ok((records, Digest::from_bytes(*hasher.finalize().as_bytes())))
+    }
+
+    /// The records behind `after` up to `through`, without their payloads, and whether these are all.
+    pub(crate) fn range(
+        &self,
+        after: Option<&[u8]>,
+        through: Option<&[u8]>,
+    ) -> Result<(Vec<RangeEntry>, bool), StoreError> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let is_complete = self.for_range(after, through, |entry| {
+            bytes += entry.key.len();
+            entries.push(entry);
+            entries.len() < RANGE_RECORDS_MAX && bytes < RANGE_BYTES_MAX
+        })?;
+        Ok((entries, is_complete))
+    }
+
+    /// Shows `each` entry of a range until it wants no more. Tells whether it has seen all.
+    fn for_range(
+        &self,
+        after: Option<&[u8]>,
+        through: Option<&[u8]>,
+        mut each: impl FnMut(RangeEntry) -> bool,
+    ) -> Result<bool, StoreError> {
+        let view = self.shared.view()?;
+        let to = through.map_or(Bound::Unbounded, Bound::Included);
+        let mut after = after.map(Bytes::copy_from_slice);
+        if let (Some(after), Some(through)) = (&after, through)
+            && after.as_ref() >= through
+        {
+            return Ok(true);
+        }
+        loop {
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let page = view.page(Space::Records, (from, to), RANGE_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(true) };
+            after = Some(last.clone());
+            for (key, value) in page {
+                let head = Head::decode(&value)?;
+                let origin = self.shared.lineages.read().name(head.lineage)?.origin.clone();
+                let version = Version { hlc: head.hlc, origin };
+                let (digest, is_tombstone) = (head.digest, head.is_tombstone);
+                if !each(RangeEntry { key, version, digest, is_tombstone }) {
+                    return Ok(false);
+                }
+            }
+            if after.as_deref() == through {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Puts a record of another member over the one that is here, if that one is missing, damaged, older, or drifted with
+    /// the smaller digest. Its dot must be covered here: anything else comes by replication. Tells whether it was put.
+    pub(crate) async fn repair(&self, record: Arc<Record>) -> Result<bool, StoreError> {
+        self.ask(|done| Job::Repair { record, done }).await
+    }
+
+    /// The record, unless it is damaged: then somebody is told to look at it.
+    pub(super) fn undamaged(
+        &self,
+        key: &RecordKey,
+        record: Arc<Record>,
+    ) -> Result<Arc<Record>, StoreError> {
+        if record.is_intact() {
+            return Ok(record);
+        }
+        self.note_damaged(key.bytes());
+        let reason = format!("{} is damaged here; it is repaired from other members", record.dot);
+        Err(StoreError::Unreadable { reason: reason.into() })
+    }
+
+    pub(super) fn note_damaged(&self, key: &Bytes) {
+        let mut damaged = self.shared.damaged.lock();
+        if damaged.len() < DAMAGED_MAX {
+            damaged.insert(key.clone());
+        }
+    }
+
+    /// Keys of damaged records that somebody came upon, each once.
+    pub(crate) fn take_damaged(&self) -> Vec<Bytes> {
+        std::mem::take(&mut *self.shared.damaged.lock()).into_iter().collect()
+    }
+}
+
+fn add(hasher: &mut blake3::Hasher, entry: &RangeEntry) {
+    let RangeEntry { key, version, digest, is_tombstone } = entry;
+    let node = version.origin.node.as_str();
+    for part in [key.as_ref(), node.as_bytes()] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.update(&version.hlc.as_u64().to_be_bytes());
+    hasher.update(version.origin.incarnation.as_bytes());
+    hasher.update(digest.as_bytes());
+    hasher.update(&[u8::from(*is_tombstone)]);
+}
+
+/// For tests: damages the payload of a stored record, as a disk would. The store must be closed.
+///
+/// # Errors
+///
+/// [`OpenError`](super::OpenError) if the directory cannot be opened or has no such record.
+#[cfg(any(test, feature = "testing"))]
+pub fn damage(
+    directory: &std::path::Path,
+    namespace: &crate::record::Namespace,
+    key: &crate::record::Key,
+) -> Result<(), super::OpenError> {
+    use super::engine::{Batch, Engine, Sync};
+
+    let config = super::StoreConfig::default();
+    let (directory, engine) = super::open::open_engine(directory, &config)?;
+    let at = RecordKey::new(namespace, key);
+    let missing = || super::OpenError::Corrupt { detail: "no such record".into() };
+    let value = engine.view().get(Space::Records, at.bytes())?.ok_or_else(missing)?;
+    let mut value = value.to_vec();
+    *value.last_mut().ok_or_else(missing)? ^= 1;
+    let mut batch = Batch::default();
+    batch.put(Space::Records, at.bytes().clone(), value.into());
+    engine.commit(batch, Sync::Data)?;
+    let last_commit = engine.last_commit();
+    drop(engine);
+    directory.mark_clean(last_commit)
+}
+
+/// For tests: loses a stored record, as a disk would. The store must be closed.
+///
+/// # Errors
+///
+/// [`OpenError`](super::OpenError) if the directory cannot be opened.
+#[cfg(any(test, feature = "testing"))]
+pub fn lose(
+    directory: &std::path::Path,
+    namespace: &crate::record::Namespace,
+    key: &crate::record::Key,
+) -> Result<(), super::OpenError> {
+    use super::engine::{Batch, Engine, Sync};
+
+    let config = super::StoreConfig::default();
+    let (directory, engine) = super::open::open_engine(directory, &config)?;
+    let mut batch = Batch::default();
+    batch.remove(Space::Records, RecordKey::new(namespace, key).bytes().clone());
+    engine.commit(batch, Sync::Data)?;
+    let last_commit = engine.last_commit();
+    drop(engine);
+    directory.mark_clean(last_commit)
+}
