@@ -28,6 +28,7 @@
 //!         copies: None,
 //!         timeout: Some(Duration::from_secs(30)),
 //!         durability: None,
+//!         is_retry: false,
 //!     })
 //!     .await?;
 //! assert!(receipt.got >= 2, "a majority of three");

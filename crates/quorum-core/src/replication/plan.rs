@@ -22,6 +22,8 @@ pub struct Reach<'a> {
     pub holders: &'a BTreeMap<PeerId, Frontier>,
     /// The members that are sending us their own writes of this life.
     pub pushing: &'a [Origin],
+    /// Members that are not sending yet and are likely to begin any moment: what they wrote is left to them.
+    pub expected: &'a [PeerId],
 }
 
 /// What to ask of whom, so that we end up with all that the holders have.
@@ -51,8 +53,11 @@ pub fn wants(reach: Reach<'_>) -> BTreeMap<PeerId, Frontier> {
 fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
     let mut all = Frontier::new();
     reach.holders.values().for_each(|held| all.merge(held));
-    let is_coming =
-        |lineage: &Lineage| lineage == reach.current || reach.pushing.contains(&lineage.origin);
+    let is_coming = |lineage: &Lineage| {
+        lineage == reach.current
+            || reach.pushing.contains(&lineage.origin)
+            || reach.expected.contains(&lineage.origin.node)
+    };
     let lacking = all.minus(reach.ours);
     lacking
         .iter()
@@ -89,7 +94,25 @@ mod tests {
     ) -> Vec<(PeerId, Frontier)> {
         let holders = holders.iter().map(|(name, held)| (peer(name), held.clone())).collect();
         let current = &lineage("us", 2);
-        wants(Reach { ours, current, holders: &holders, pushing }).into_iter().collect()
+        let reach = Reach { ours, current, holders: &holders, pushing, expected: &[] };
+        wants(reach).into_iter().collect()
+    }
+
+    #[test]
+    fn what_a_member_wrote_that_may_come_any_moment_is_left_to_it() {
+        let held =
+            holding(&[(lineage("late", 1), vec![(1, 9)]), (lineage("dead", 1), vec![(1, 2)])]);
+        let holders = [(peer("b"), held)].into_iter().collect();
+        let (ours, current, expected) = (Frontier::new(), lineage("us", 2), [peer("late")]);
+        let reach = Reach {
+            ours: &ours,
+            current: &current,
+            holders: &holders,
+            pushing: &[],
+            expected: &expected,
+        };
+        let dead = holding(&[(lineage("dead", 1), vec![(1, 2)])]);
+        assert_eq!(wants(reach), [(peer("b"), dead)].into_iter().collect());
     }
 
     #[test]

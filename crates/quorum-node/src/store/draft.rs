@@ -255,10 +255,13 @@ impl<'a> Draft<'a> {
             let origin = &lineages.name(head.lineage)?.origin;
             let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
             tombstone = head.is_tombstone.then_some(head.hlc);
-            replaces = match merge(Some(current), incoming) {
+            let merged = merge(Some(current), incoming);
+            let is_intact = head.into_record(lineage.clone(), &value).is_intact();
+            replaces = match merged {
                 Merged::Newest | Merged::Drift { replaces: true } => true,
-                Merged::Duplicate => !head.into_record(lineage.clone(), &value).is_intact(),
-                Merged::Superseded | Merged::Drift { replaces: false } => false,
+                // Of a damaged record, the digest may be what is damaged.
+                Merged::Duplicate | Merged::Drift { replaces: false } => !is_intact,
+                Merged::Superseded => false,
             };
         }
         if replaces {
