@@ -139,7 +139,7 @@ mod tests {
     fn a_member_is_expected_for_a_while_after_it_was_last_there() {
         let (mut memory, start) = (Memory::default(), Instant::now());
         let (a, patience) = (PeerId::new("a").expect("a name"), COORDINATOR_PATIENCE);
-        let away = [a.clone()];
+        let away = [a];
         assert_eq!(memory.expected(&away, start), away);
         assert_eq!(memory.expected(&away, start + patience), []);
         assert_eq!(memory.expected(&[], start + patience), [], "it is there");
