@@ -106,7 +106,7 @@ impl Journal {
         writing.seq += 1;
         let dot = Dot { lineage: self.lineage.clone(), seq: writing.seq };
         let record = Record::new(write_id, dot, hlc, Durability::Fsync, payload.into());
-        Ok(Staged { record: Arc::new(record), durable: ready(Ok(Instant::now())) })
+        Ok(Staged { record: Arc::new(record), durable: ready(Ok(Instant::now())), is_known: false })
     }
 }
 

@@ -276,6 +276,20 @@ impl Frontier {
         Self { held: self.held.iter().filter_map(rest).collect() }
     }
 
+    /// The first intervals of this frontier, lineage by lineage, at most so many.
+    #[must_use]
+    pub fn clipped(&self, intervals_max: usize) -> Self {
+        let all = self
+            .held
+            .iter()
+            .flat_map(|(lineage, set)| set.intervals().map(move |interval| (lineage, interval)));
+        let mut clipped = Self::new();
+        for (lineage, (first, last)) in all.take(intervals_max) {
+            clipped.insert_range(lineage, first, last);
+        }
+        clipped
+    }
+
     /// Keeps only the lineages that `keep` approves.
     pub fn retain(&mut self, mut keep: impl FnMut(&Lineage) -> bool) {
         self.held.retain(|lineage, _| keep(lineage));

@@ -95,7 +95,7 @@ pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay,
-    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, wall_millis,
+    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, StandIn, wall_millis,
 };
 pub use query::{
     Answer, Inquirer, KnownWrite, Newest, PeerAnswer, QuerySource, Question, RangeEntry,
@@ -110,6 +110,6 @@ pub use replication::{
 };
 pub use stability::Stability;
 pub use trace::TraceParent;
-pub use tracker::{AckTracker, Verdict};
+pub use tracker::{AckTracker, Verdict, deadline_after};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};
 pub use writer::{CommitOptions, QuorumWriter};

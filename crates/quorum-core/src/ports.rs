@@ -8,15 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::announcement::Announcement;
+use crate::clock::hlc::Hlc;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
 use crate::record::Record;
 use crate::trace::TraceParent;
-use crate::version::{Lineage, Version};
+use crate::version::{Dot, Lineage, Version};
 
 /// A boxed wait, so that clocks can be shared as trait objects.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -64,6 +66,9 @@ pub struct Staged<D> {
     pub record: Arc<Record>,
     /// Completes when the record is durable here, with the moment at which it was; or with the store's error.
     pub durable: D,
+    /// Whether this is an earlier write, which the write id names. It keeps its version whatever happens: stamping it anew
+    /// could execute it twice.
+    pub is_known: bool,
 }
 
 /// The store of the node that takes a write.
@@ -113,7 +118,7 @@ pub trait LocalStore: Send + Sync {
 }
 
 /// One thing to apply at a replica: a record, the dots it stands for, or both.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(clippy::exhaustive_structs, reason = "transports build it")]
 pub struct Incoming {
     /// The record to merge. Its own dot is covered by applying it.
@@ -123,8 +128,24 @@ pub struct Incoming {
     /// Whether no member holds a record for `covers`, so that whoever lacks these dots may be told the same. Without a
     /// record and `false`, `covers` is the claim at the end of a snapshot: their records are here, under other dots.
     pub void: bool,
+    /// What the item is about, if the log that replays it says so. It goes in place of a record that the receiver holds
+    /// already, so that no record is sent twice for what it has overwritten.
+    pub stand_in: Option<StandIn>,
     /// The span that caused the write, if it was sampled.
     pub trace: Option<TraceParent>,
+}
+
+/// A record that stands for dots, without the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "stores build it")]
+pub struct StandIn {
+    /// Its dot. A receiver that does not cover it answers [`Reply::Busy`].
+    pub dot: Dot,
+    /// The time of its version.
+    pub hlc: Hlc,
+    /// Its key, in the store's own bytes.
+    pub key: Bytes,
 }
 
 /// A replica's answer to one record.
@@ -138,6 +159,8 @@ pub enum Reply {
     Superseded {
         /// That version.
         version: Version,
+        /// Whether a newer version of this very write was taken there, by its write id: somebody else has executed it.
+        is_same_write: bool,
     },
     /// Final: this version is there with another digest.
     Drift,

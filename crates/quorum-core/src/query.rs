@@ -99,6 +99,8 @@ pub enum KnownWrite {
         /// Whether it is still the newest of its key.
         is_current: bool,
     },
+    /// It is being executed here now, and may end in any way.
+    UnderWay,
 }
 
 /// Why a member gives no answer that counts.
@@ -154,6 +156,8 @@ pub enum Answer {
         records: u64,
         /// Over their keys, versions and digests, in order.
         digest: Digest,
+        /// Whether these are all. Sums of which one is not say nothing about the rest of the range.
+        is_complete: bool,
     },
     /// To [`Question::Range`]: the first records of the range, in order.
     Range {

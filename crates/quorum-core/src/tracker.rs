@@ -119,6 +119,8 @@ pub struct AckTracker {
     started: Instant,
     deadline: Instant,
     superseded_counts: bool,
+    /// Some peer has taken this very write under a newer version.
+    executed_elsewhere: bool,
     given: Option<Verdict>,
 }
 
@@ -139,6 +141,7 @@ impl AckTracker {
         let deadline = deadline_after(now, policy.ack_timeout());
         let peers = peers.into_iter().map(Peer::silent).collect();
         let (local_copy, superseded_counts, given) = (LocalCopy::Pending, false, None);
+        let executed_elsewhere = false;
         Ok(Self {
             policy,
             local,
@@ -147,6 +150,7 @@ impl AckTracker {
             started: now,
             deadline,
             superseded_counts,
+            executed_elsewhere,
             given,
         })
     }
@@ -219,7 +223,10 @@ impl AckTracker {
     pub fn record_reply(&mut self, peer: &PeerId, reply: Reply, at: Instant) {
         match reply {
             Reply::Stored => self.record_peer_ack(peer, at),
-            Reply::Superseded { version } => self.record_superseded(peer, version, at),
+            Reply::Superseded { version, is_same_write } => {
+                self.executed_elsewhere |= is_same_write;
+                self.record_superseded(peer, version, at);
+            }
             Reply::Drift => self.record_id_drift(peer, at),
             Reply::Refused { reason } => self.record_refusal(peer, reason, at),
             Reply::Busy { reason } => self.record_busy(peer, reason, at),
@@ -392,6 +399,12 @@ impl AckTracker {
         versions.max()
     }
 
+    /// Whether some peer has taken this very write under a newer version: then it must not be stamped anew.
+    #[must_use]
+    pub const fn is_executed_elsewhere(&self) -> bool {
+        self.executed_elsewhere
+    }
+
     /// Whether the quorum would be met by now if `Superseded` counted: then only a larger version is missing.
     #[must_use]
     pub(crate) fn only_superseded_is_missing(&self) -> bool {
@@ -454,7 +467,8 @@ impl Tally {
 }
 
 /// `now + timeout`, or the far future where that cannot be expressed.
-fn deadline_after(now: Instant, timeout: Duration) -> Instant {
+#[must_use]
+pub fn deadline_after(now: Instant, timeout: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
     now.checked_add(timeout).or_else(|| now.checked_add(FAR)).unwrap_or(now)
 }

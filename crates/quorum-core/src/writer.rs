@@ -173,7 +173,7 @@ where
         tracker.record_local(started);
         let outgoing = Outgoing { record: Arc::clone(&record), trace: options.trace };
         let replies = Some(self.replicator.fan_out(outgoing));
-        let mut round = Round { record, durable: None, replies, tracker };
+        let mut round = Round { record, is_known: true, durable: None, replies, tracker };
         self.run(&mut round, Round::never_restamp).await;
         self.conclude(round)
     }
@@ -228,8 +228,8 @@ where
     ) -> Round<S::Durable, R::Replies> {
         let replies =
             self.replicator.fan_out(Outgoing { record: Arc::clone(&staged.record), trace });
-        let Staged { record, durable } = staged;
-        Round { record, durable: Some(durable), replies: Some(replies), tracker }
+        let Staged { record, durable, is_known } = staged;
+        Round { record, is_known, durable: Some(durable), replies: Some(replies), tracker }
     }
 
     /// Feeds the tracker until its verdict is final, or until the write should be stamped anew: then `true`.
@@ -330,6 +330,8 @@ where
 /// One record under way, with everything that can still be said about it.
 struct Round<D, Q> {
     record: Arc<Record>,
+    /// Whether the record is that of an earlier write.
+    is_known: bool,
     durable: Option<D>,
     replies: Option<Q>,
     tracker: AckTracker,
@@ -367,8 +369,11 @@ impl<D, Q> Round<D, Q> {
     }
 
     /// Whether newer versions elsewhere are what keeps the quorum away: certainly so, or still so when half of the
-    /// time is used, while a second round can yet be answered.
+    /// time is used, while a second round can yet be answered. Never for a write that may have been executed already.
     fn restamp_due(&self, now: Instant) -> bool {
+        if self.is_known || self.tracker.is_executed_elsewhere() {
+            return false;
+        }
         if now >= self.tracker.deadline() || self.tracker.superseded_by().is_none() {
             return false;
         }

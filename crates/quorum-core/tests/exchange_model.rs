@@ -54,8 +54,8 @@ fn the_plan_is_what_a_full_comparison_says() {
         for pushing in 0..4_usize {
             let (ours, one, other) = (subset(bits), subset(bits >> 4), subset(bits >> 8));
             let holders = BTreeMap::from([(peer(1), one), (peer(2), other)]);
-            let pushing: Vec<Origin> =
-                (1..3).filter(|i| pushing >> (i - 1) & 1 == 1).map(|i| lineage(i).origin).collect();
+            let pushing: Vec<Lineage> =
+                (1..3).filter(|i| pushing >> (i - 1) & 1 == 1).map(lineage).collect();
             let plan = wants(Reach {
                 ours: &ours,
                 current: &current,
@@ -67,7 +67,7 @@ fn the_plan_is_what_a_full_comparison_says() {
             for held in holders.values() {
                 naive.extend(dots_of(held).difference(&dots_of(&ours)).cloned());
             }
-            naive.retain(|(lineage, _)| !pushing.contains(&lineage.origin));
+            naive.retain(|(lineage, _)| !pushing.contains(lineage));
             let mut planned = BTreeSet::new();
             for (holder, wanted) in &plan {
                 for dot in dots_of(wanted) {
@@ -122,7 +122,7 @@ fn sendings(mesh: &Mesh, links: &dyn Fn(usize, usize) -> bool) -> Vec<(usize, us
             (0..mesh.len()).filter(|from| *from != to && links(*from, to)).collect();
         let holders: BTreeMap<PeerId, Frontier> =
             reachable.iter().map(|from| (peer(*from), mesh[*from].frontier())).collect();
-        let pushing: Vec<Origin> = reachable.iter().map(|from| lineage(*from).origin).collect();
+        let pushing: Vec<Lineage> = reachable.iter().map(|from| lineage(*from)).collect();
         let (ours, current) = (mesh[to].frontier(), lineage(to));
         let plan = wants(Reach {
             ours: &ours,

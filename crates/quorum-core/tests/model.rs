@@ -59,7 +59,7 @@ fn replies() -> impl Strategy<Value = Reply> {
         5 => Just(Reply::Stored),
         2 => Just(Reply::Drift),
         2 => Just(Reply::Refused { reason: Refusal::Corrupt }),
-        2 => (1_u64..5).prop_map(|millis| Reply::Superseded { version: version(millis) }),
+        2 => (1_u64..5).prop_map(|millis| Reply::Superseded { version: version(millis), is_same_write: false }),
         2 => Just(Reply::Busy { reason: Busy::Overload }),
     ]
 }
@@ -284,7 +284,7 @@ fn compare_views(
     let drifted = words.values().filter(|(reply, _)| *reply == Reply::Drift).count();
     prop_assert_eq!(tracker.id_drift_count(), drifted);
     let newer = words.values().filter_map(|(reply, _)| match reply {
-        Reply::Superseded { version } => Some(version),
+        Reply::Superseded { version, .. } => Some(version),
         _ => None,
     });
     prop_assert_eq!(tracker.superseded_by(), newer.max());

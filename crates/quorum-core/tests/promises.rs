@@ -101,13 +101,13 @@ impl LocalStore for FaultyStore {
 
     async fn stage(&self, op: KeyValue) -> Result<Staged<MaybeEarly>, MemoryStoreError> {
         self.inner.set_appends(Appends::Held);
-        let Staged { record, durable } = self.staged(self.inner.stage(op).await?);
+        let Staged { record, durable, is_known } = self.staged(self.inner.stage(op).await?);
         let durable = if self.is(Fault::DurableBeforeTheDiskHasIt) {
             MaybeEarly::Early(quorum_core::testing::epoch())
         } else {
             MaybeEarly::OnDemand(self.inner.clone(), durable)
         };
-        Ok(Staged { record, durable })
+        Ok(Staged { record, durable, is_known })
     }
 
     async fn restamp(
@@ -120,7 +120,7 @@ impl LocalStore for FaultyStore {
             Arc::make_mut(&mut staged.record).hlc = record.hlc;
         }
         let durable = MaybeEarly::OnDemand(self.inner.clone(), staged.durable);
-        Ok(Staged { record: staged.record, durable })
+        Ok(Staged { record: staged.record, durable, is_known: false })
     }
 }
 
@@ -229,9 +229,7 @@ impl LogSource for FaultyStore {
             Fault::ReplayOfUnsynced => {
                 items.extend(self.unsynced.lock().iter().map(|record| Incoming {
                     record: Some(Arc::clone(record)),
-                    covers: Vec::new(),
-                    void: false,
-                    trace: None,
+                    ..Incoming::default()
                 }));
             }
             _ => {}

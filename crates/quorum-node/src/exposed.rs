@@ -39,9 +39,7 @@ pub(crate) fn report(
         if lost.contains(&peer.peer) {
             return Frontier::new();
         }
-        let mut known = peer.frontier.clone().unwrap_or_default();
-        known.merge(&everywhere);
-        known
+        peer.frontier.clone().unwrap_or_else(|| everywhere.clone())
     };
     let others: Vec<Frontier> = peers.iter().map(known).collect();
     let exposure = Exposure::of(&held, &others.iter().collect::<Vec<_>>());

@@ -40,7 +40,7 @@ pub(crate) async fn forget(service: &Service, name: &PeerId) -> Result<Forgotten
     let Some(peer) = peers.into_iter().find(|peer| peer.peer == *name) else {
         return Err(ForgetFailed::NoPeer(name.clone()));
     };
-    if peer.connected_since.is_some() {
+    if peer.connected_since.is_some() || peer.served.is_some() {
         return Err(ForgetFailed::Connected(name.clone()));
     }
     let store = service.store();

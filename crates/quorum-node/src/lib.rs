@@ -63,6 +63,7 @@ pub mod shutdown;
 pub mod status;
 pub mod store;
 mod traced;
+mod under_way;
 mod watermark;
 mod world;
 mod write;

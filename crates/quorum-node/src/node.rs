@@ -103,7 +103,9 @@ impl Node {
         let observer: Arc<dyn Observer> = metrics.observer();
         let clock = world.clock();
 
-        let store = open_store(&config, &world, Arc::clone(&observer)).await?;
+        let clock_guard = Arc::new(Mutex::new(ClockGuard::new(config.clock.skew_max)));
+        let guard = Arc::clone(&clock_guard);
+        let store = open_store(&config, &world, guard, Arc::clone(&observer)).await?;
         let limits = AdmissionLimits {
             value_bytes_max: config.http.body_bytes_max.as_usize(),
             clock_skew_max: config.clock.skew_max,
@@ -143,8 +145,8 @@ impl Node {
             config.quorum.in_flight_bytes_max.as_usize(),
             Arc::clone(&observer),
         );
-        let clock_guard = Arc::new(Mutex::new(ClockGuard::new(config.clock.skew_max)));
         let writes = Writes {
+            under_way: receiver.under_way().clone(),
             writer,
             admission,
             clock_guard,
@@ -335,7 +337,12 @@ async fn show(service: Service, _clock: Arc<dyn Clock>) {
 async fn close_gaps(service: Service, _clock: Arc<dyn Clock>) {
     let peers = service.counted_peers();
     let (store, ours) = (service.store(), service.store().frontier());
-    let void = repair::void::closable(&store.lineage(), &ours, &peers);
+    let mut void = repair::void::closable(&store.lineage(), &ours, &peers);
+    if repair::forgotten::is_waiting(&service.config().node.data_dir) {
+        // What an earlier life wrote and nobody else has is looked for in its store first.
+        let life = store.lineage().origin;
+        void.retain(|(lineage, _)| lineage.origin == life);
+    }
     if !void.is_empty() {
         tracing::info!(lineages = void.len(), "closing gaps that no member holds");
         if let Err(error) = store.cover(void).await {
@@ -366,6 +373,7 @@ async fn forget(service: Service, _clock: Arc<dyn Clock>) {
 
 /// Purges tombstones that hide nothing any more.
 async fn purge(service: Service, _clock: Arc<dyn Clock>) {
+    service.endpoint().part_from(&service.store().forgotten());
     repair::tombstones::round(&service).await;
 }
 
@@ -417,6 +425,7 @@ fn transport_config(config: &Config) -> TransportConfig {
 async fn open_store(
     config: &Config,
     world: &World,
+    guard: Arc<Mutex<ClockGuard>>,
     observer: Arc<dyn Observer>,
 ) -> Result<Store, StartError> {
     let limits = StoreConfig {
@@ -424,13 +433,14 @@ async fn open_store(
         memtable_bytes: config.store.memtable_bytes.bytes(),
         journal_bytes_max: config.store.journal_bytes_max.bytes(),
         value_bytes_max: config.http.body_bytes_max.as_usize(),
+        clock_skew_max: config.clock.skew_max,
         write_id_horizon: config.quorum.write_id_horizon,
         changes_max: config.watch.history_max,
         ..StoreConfig::default()
     };
     let identity =
         StoreIdentity { cluster: config.node.cluster_id(), node: config.node.name.clone() };
-    let seams = StoreSeams { clock: world.clock(), observer, random: world.random() };
+    let seams = StoreSeams { clock: world.clock(), guard, observer, random: world.random() };
     let directory = config.node.data_dir.clone();
     // Opening reads the journals.
     let opening =

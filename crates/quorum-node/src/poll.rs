@@ -82,13 +82,13 @@ impl Members {
         }
     }
 
-    /// As [`ask`](Self::ask), but waits for everybody, and gives up on nobody before the deadline. Whoever did not answer
-    /// is named with the reason.
+    /// As [`ask`](Self::ask), but waits for everybody, gives up on nobody before the deadline, and stops once `read` says
+    /// that it has heard enough. Whoever did not answer is named with the reason.
     pub(crate) async fn ask_all(
         &self,
         question: Question,
         deadline: Instant,
-        mut read: impl FnMut(&PeerId, Answer) + Send,
+        mut read: impl FnMut(&PeerId, Answer) -> bool + Send,
     ) -> Vec<(PeerId, &'static str)> {
         let mut silent: BTreeMap<PeerId, &'static str> =
             self.peers.iter().map(|peer| (peer.clone(), "timeout")).collect();
@@ -101,7 +101,9 @@ impl Members {
                 }
                 answer => {
                     silent.remove(&peer);
-                    read(&peer, answer);
+                    if read(&peer, answer) {
+                        break;
+                    }
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use quorum_core::{
     Answer, CommitOptions, Held, Incoming, Newest, PeerId, Question, ReadAnswer, ReadTracker,
-    Record, ReplicaStore, Unavailable,
+    Record, ReplicaStore, Reply, Unavailable, deadline_after,
 };
 
 use crate::config::{Consistency, ReadQuorum};
@@ -66,6 +66,12 @@ pub enum ReadFailed {
     /// The newest record is at too few members and could not be brought to more in time.
     #[error("the newest record is at too few members: {0}")]
     WriteBack(Box<WriteFailed>),
+    /// The newest record is at too few members, and this one did not take it either.
+    #[error("the newest record is at too few members, and this node does not take it: {reply:?}")]
+    NotTaken {
+        /// Why not.
+        reply: Reply,
+    },
     /// The local store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,7 +117,7 @@ impl Writes {
             w = n / 2 + 1;
         }
         let timeout = request.timeout.unwrap_or(self.read_timeout);
-        let deadline = self.clock.now() + timeout;
+        let deadline = deadline_after(self.clock.now(), timeout);
         let plan = Plan { consistency, r, w, overlapping: r + w > n, deadline };
         self.read_quorum(&request.namespace, &request.key, plan).await
     }
@@ -137,19 +143,22 @@ impl Writes {
         let Some((version, digest)) = &newest else { return Ok(found(None)) };
         let is_newest = |record: &Record| record.version() == *version && record.digest == *digest;
         let at = tracker.holders(&newest).count();
-        let (stored, mut is_written) = match own.flatten().filter(|own| is_newest(&own.record)) {
+        let (stored, is_written) = match own.flatten().filter(|own| is_newest(&own.record)) {
             Some(own) => (own, at >= plan.w),
             None => {
                 let (from, record) = self.fetch(key, namespace, &tracker, &newest, &plan).await?;
                 let is_written = is_newest(&record) && at >= plan.w;
-                self.take_in(&from, &record).await;
+                let reply = self.take_in(&from, &record).await;
+                let is_here =
+                    matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
+                if !is_written && !is_here {
+                    // Writing back counts this node's copy, so there must be one.
+                    return Err(ReadFailed::NotTaken { reply });
+                }
                 (stored(record)?, is_written)
             }
         };
-        if plan.w <= 1 {
-            is_written = true;
-        }
-        if !is_written {
+        if !is_written && plan.w > 1 {
             self.write_back(&stored.record, &plan).await?;
         }
         Ok(found(Some(stored)))
@@ -203,29 +212,33 @@ impl Writes {
         newest: &Held,
         plan: &Plan,
     ) -> Result<(PeerId, Arc<Record>), ReadFailed> {
-        for holder in tracker.holders(newest).filter(|holder| **holder != self.members.local) {
-            let question = question(namespace, key, true);
-            let answer = self.members.ask_one(holder, question, plan.deadline).await;
+        let mut holders: Vec<&PeerId> = tracker.holders(newest).collect();
+        holders.retain(|holder| **holder != self.members.local);
+        for (index, holder) in holders.iter().enumerate() {
+            // One that does not answer leaves time for the others.
+            let now = self.clock.now();
+            let turns = u32::try_from(holders.len() - index).unwrap_or(u32::MAX);
+            let until = now + plan.deadline.saturating_duration_since(now) / turns;
+            let answer = self.members.ask_one(holder, question(namespace, key, true), until).await;
             if let Answer::Newest(Some(Newest { record: Some(record), .. })) = answer
                 && record.is_intact()
                 && Some((record.version(), record.digest)) >= *newest
             {
-                return Ok((holder.clone(), Arc::new(record)));
+                return Ok(((*holder).clone(), Arc::new(record)));
             }
         }
-        // Whoever held it cannot be reached any more.
-        let members = tracker.answers().map(|(member, _)| (member.clone(), Some("timeout")));
-        Err(ReadFailed::TooFewAnswers(TooFewAnswers {
-            got: 0,
-            needed: 1,
-            members: members.collect(),
-        }))
+        // Whoever held it gives it out no more.
+        let why = |member: &PeerId| holders.contains(&member).then_some("not_sent");
+        let members = tracker.answers().map(|(member, _)| (member.clone(), why(member)));
+        let members: Vec<_> = members.collect();
+        let (got, needed) = (tracker.got() - holders.len().min(tracker.got()), tracker.needed());
+        Err(ReadFailed::TooFewAnswers(TooFewAnswers { got, needed, members }))
     }
 
     /// Merges what a peer holds into this node's store, as if the peer had sent it.
-    pub(crate) async fn take_in(&self, from: &PeerId, record: &Arc<Record>) -> quorum_core::Reply {
+    pub(crate) async fn take_in(&self, from: &PeerId, record: &Arc<Record>) -> Reply {
         let record = Some(Arc::clone(record));
-        let item = Incoming { record, covers: Vec::new(), void: false, trace: None };
+        let item = Incoming { record, ..Incoming::default() };
         self.receiver.apply(from, vec![item]).await.replies.remove(0)
     }
 

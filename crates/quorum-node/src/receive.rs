@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorum_core::{
-    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, Lineage, LogSource,
-    PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore, Reply, SeqSet,
-    SnapshotCursor, counts, wall_millis,
+    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
+    LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore,
+    Reply, SeqSet, SnapshotCursor, StandIn, counts, wall_millis,
 };
 use tokio::sync::watch;
 
 use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
 use crate::store::{RecordKey, Store, StoreError};
+use crate::under_way::UnderWay;
 use crate::watermark::Watermark;
 
 /// What a record may look like.
@@ -60,6 +61,15 @@ pub fn admit<'a>(
     Ok(content)
 }
 
+/// Whether an item names dots of this node's present start that it has not given out: taking them would let its own next
+/// write be taken for known.
+fn names_unissued(incoming: &Incoming, (lineage, issued): &(Lineage, u64)) -> bool {
+    let is_unissued = |of: &Lineage, last: u64| of == lineage && last > *issued;
+    let record = incoming.record.as_ref();
+    record.is_some_and(|record| is_unissued(&record.dot.lineage, record.dot.seq))
+        || incoming.covers.iter().any(|(of, seqs)| is_unissued(of, seqs.last()))
+}
+
 /// One item of a peer's batch after the check.
 #[derive(Debug)]
 pub(crate) enum Admitted {
@@ -72,6 +82,8 @@ pub(crate) enum Admitted {
     },
     /// Dots to be covered without a record: because none exists, or because a snapshot has brought what overwrote them.
     Covers { covers: Vec<(Lineage, SeqSet)>, void: bool },
+    /// Dots for which a record stands that is here already.
+    HeldHere { covers: Vec<(Lineage, SeqSet)>, stand_in: StandIn },
     /// Not to be merged; answered already.
     Answered(Reply),
 }
@@ -84,7 +96,7 @@ impl Admitted {
         };
         match self {
             Self::Record { record, covers, .. } => record.payload.len() + of_covers(covers),
-            Self::Covers { covers, .. } => of_covers(covers),
+            Self::Covers { covers, .. } | Self::HeldHere { covers, .. } => of_covers(covers),
             Self::Answered(_) => 0,
         }
     }
@@ -97,6 +109,8 @@ pub struct Receiver {
     limits: AdmissionLimits,
     /// A digest of the settings that all members should share.
     settings: Option<Digest>,
+    /// Writes that are being executed here.
+    under_way: UnderWay,
     watermark: Watermark,
     /// Turns `true` when what is stored here must not be used any more.
     outdated: watch::Sender<bool>,
@@ -110,7 +124,8 @@ impl Receiver {
     #[must_use]
     pub fn new(store: Store, limits: AdmissionLimits) -> Self {
         let (watermark, outdated) = (Watermark::default(), watch::Sender::new(false));
-        Self { store, limits, settings: None, watermark, outdated }
+        let under_way = UnderWay::default();
+        Self { store, limits, settings: None, under_way, watermark, outdated }
     }
 
     /// The same door, which also tells peers these settings.
@@ -118,6 +133,11 @@ impl Receiver {
     pub const fn with_settings(mut self, settings: Digest) -> Self {
         self.settings = Some(settings);
         self
+    }
+
+    /// The writes that are being executed here.
+    pub(crate) const fn under_way(&self) -> &UnderWay {
+        &self.under_way
     }
 
     /// What members say of their clocks.
@@ -147,6 +167,9 @@ impl Receiver {
             );
             self.store.set_recovery(Recovery::Recovering).await?;
         }
+        // What was answered to the member before must be in the frontier that it is told next: whoever knows that nobody
+        // else holds a dot may declare it void.
+        self.store.settle().await?;
         let (origin, node) = (&from.origin, &from.origin.node);
         let known = self.store.remembered(node);
         if counts(known, origin.incarnation, said.recovery) {
@@ -158,11 +181,11 @@ impl Receiver {
     /// What follows from what the member has purged and whom it has forgotten.
     async fn heed_purges(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
         let us = self.store.lineage().origin;
-        let known = self.store.forgotten();
-        for life in said.forgotten.iter().filter(|life| !known.contains(life)) {
+        let mut known = self.store.forgotten();
+        for life in &said.forgotten {
             if *life == us {
                 self.is_outdated(&from.origin.node, "this life was declared gone");
-            } else if known.len() < FORGOTTEN_MAX {
+            } else if known.len() < FORGOTTEN_MAX && known.insert(life.clone()) {
                 tracing::warn!(member = %life.node, "a life of the member was declared gone: nobody waits for its data");
                 self.store.forget(life.clone()).await?;
             }
@@ -187,10 +210,19 @@ impl Receiver {
         }
     }
 
-    fn check(&self, incoming: Incoming, wall_millis: u64) -> Admitted {
-        let Incoming { record, covers, void, .. } = incoming;
+    fn check(&self, incoming: Incoming, wall_millis: u64, issued: &(Lineage, u64)) -> Admitted {
+        if names_unissued(&incoming, issued) {
+            return Admitted::Answered(Reply::Refused { reason: Refusal::Malformed });
+        }
+        let Incoming { record, covers, void, stand_in, .. } = incoming;
         let Some(record) = record else {
-            return Admitted::Covers { covers, void };
+            return match stand_in {
+                Some(stand_in) if RecordKey::from_bytes(stand_in.key.clone()).split().is_err() => {
+                    Admitted::Answered(Reply::Refused { reason: Refusal::Malformed })
+                }
+                Some(stand_in) => Admitted::HeldHere { covers, stand_in },
+                None => Admitted::Covers { covers, void },
+            };
         };
         match admit(&record, &self.limits, wall_millis) {
             Ok(content) => {
@@ -204,9 +236,9 @@ impl Receiver {
 
 impl ReplicaStore for Receiver {
     async fn apply(&self, from: &PeerId, batch: Vec<Incoming>) -> Applied {
-        let wall = wall_millis(self.store.clock());
+        let (wall, issued) = (wall_millis(self.store.clock()), self.store.numbered());
         let checked = batch.into_iter().map(|incoming| {
-            let admitted = self.check(incoming, wall);
+            let admitted = self.check(incoming, wall, &issued);
             if let Admitted::Answered(reply) = &admitted {
                 tracing::debug!(peer = %from, ?reply, "did not take a record");
             }
@@ -243,8 +275,17 @@ impl ReplicaStore for Receiver {
 }
 
 impl QuerySource for Receiver {
-    async fn answer(&self, _from: &PeerId, question: Question) -> Answer {
-        self.store.answer(question).await
+    async fn answer(&self, from: &PeerId, question: Question) -> Answer {
+        let Question::Write { write_id } = &question else {
+            return self.store.answer(question).await;
+        };
+        // Asked first: whatever ends meanwhile is found in the store.
+        let local = self.store.origin().node;
+        let is_ours = self.under_way.has_precedence(write_id, &local, from);
+        match self.store.answer(question).await {
+            Answer::Write(KnownWrite::Unknown) if is_ours => Answer::Write(KnownWrite::UnderWay),
+            answer => answer,
+        }
     }
 }
 

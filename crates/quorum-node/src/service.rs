@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ struct Parts {
     recovery: RecoveryWatch,
     scrub: ScrubWatch,
     stopping: CancellationToken,
+    /// What the log last said of the clock.
+    clock_trusted: AtomicBool,
     /// Peers whose clocks are off by more than the warning limit.
     skewed: Mutex<BTreeSet<PeerId>>,
 }
@@ -80,6 +83,7 @@ impl Service {
             recovery,
             scrub,
             stopping,
+            clock_trusted: AtomicBool::new(true),
             skewed,
         };
         Self { parts: Arc::new(parts) }
@@ -102,6 +106,15 @@ impl Service {
     /// Dropping the future gives up the verdict, not the write.
     pub async fn write(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
         self.parts.writes.write(request).await
+    }
+
+    /// Whether a write asks for something that its namespace or this node does not allow, before anything is done.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteFailed::Forbidden`], or [`WriteFailed::Refused`] for a value that is too large.
+    pub fn check(&self, request: &WriteRequest) -> Result<(), WriteFailed> {
+        self.parts.writes.check(request)
     }
 
     /// The key's current record on this node, a tombstone included: durable here, perhaps not the newest elsewhere.
@@ -416,7 +429,8 @@ impl Service {
     /// The peers whose data is waited for: all but those whose last known life was declared gone.
     pub(crate) fn counted_peers(&self) -> Vec<PeerStatus> {
         let mut peers = self.parts.endpoint.peers();
-        peers.retain(|peer| !self.is_forgotten(peer));
+        // One that is still being served may yet bring something.
+        peers.retain(|peer| peer.served.is_some() || !self.is_forgotten(peer));
         peers
     }
 
@@ -470,12 +484,12 @@ impl Service {
     pub(crate) fn watch_clock(&self, now: Instant, wall_millis: u64) {
         let peers = self.parts.endpoint.peers();
         let mut guard = self.parts.writes.clock_guard.lock();
-        let before = guard.fault();
         for peer in &peers {
             match peer.clock_offset.zip(peer.clock_measured_at) {
-                Some((offset, at)) => {
+                Some((offset, (at, wall))) => {
                     self.warn_of_skew(&peer.peer, offset);
-                    guard.record_offset(peer.peer.clone(), offset, at);
+                    let wall_millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+                    guard.record_offset(peer.peer.clone(), offset, at, wall_millis);
                 }
                 None => guard.forget(&peer.peer),
             }
@@ -484,11 +498,11 @@ impl Service {
         let after = guard.fault();
         drop(guard);
         self.parts.metrics.gauges().set_clock_healthy(after.is_none());
-        match (before, after) {
-            (None, Some(fault)) => {
+        match (self.parts.clock_trusted.swap(after.is_none(), Ordering::Relaxed), after) {
+            (true, Some(fault)) => {
                 tracing::error!(%fault, "the clock is not trusted; new writes are refused")
             }
-            (Some(_), None) => tracing::info!("the clock is trusted again; new writes are taken"),
+            (false, None) => tracing::info!("the clock is trusted again; new writes are taken"),
             _ => {}
         }
     }

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
     KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter, Random,
-    ReadAnswer, Receipt, Record, Reply, Unavailable, Version, WriteError, WriteId, wall_millis,
+    ReadAnswer, ReadTracker, Receipt, Record, Reply, Unavailable, Version, WriteError, WriteId,
+    deadline_after, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -22,7 +23,10 @@ use crate::poll::{Members, TooFewAnswers};
 use crate::receive::Receiver;
 use crate::record::{self, Key, Namespace, WriteOp};
 use crate::store::{Store, StoreError, WriteLookup};
+use crate::under_way::UnderWay;
 
+/// How long after an answer a member is asked again that is executing the write.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How long a write whose node can wait no longer listens for a last answer.
 const LAST_WORD: Duration = Duration::from_millis(50);
 
@@ -77,10 +81,27 @@ pub enum WriteFailed {
     /// happened.
     #[error("not applied: read quorum not met: {0}")]
     NoReadQuorum(TooFewAnswers),
+    /// This node has lost what it acknowledged before, and does not have everything again: it could stamp a write below
+    /// one that was committed. Nothing happened; write through another node.
+    #[error("not applied: this node has lost its data and is recovering")]
+    Recovering,
     /// A retry could not be looked up at enough members. Nothing happened now; what became of the earlier attempt is not
     /// known.
-    #[error("indeterminate: the write could not be looked up: {0}")]
-    LookupUnreachable(TooFewAnswers),
+    #[error("indeterminate: the write could not be looked up: {too_few}")]
+    LookupUnreachable {
+        /// Its id.
+        write_id: WriteId,
+        /// Who answered, and why the others did not.
+        too_few: TooFewAnswers,
+    },
+    /// An earlier attempt was found, and could not be driven to an end now. Retry with the same write id.
+    #[error("indeterminate: {detail}")]
+    Unsettled {
+        /// Its id.
+        write_id: WriteId,
+        /// What stands in the way.
+        detail: String,
+    },
     /// The local store refused it. Nothing happened.
     #[error("not applied: {0}")]
     Refused(StoreError),
@@ -101,6 +122,9 @@ impl From<WriteError<StoreError>> for WriteFailed {
             WriteError::NotApplied(NotApplied::Policy(cause)) => Self::Invalid(cause),
             WriteError::NotApplied(NotApplied::Store(StoreError::Overloaded)) => Self::Overloaded,
             WriteError::NotApplied(NotApplied::Store(StoreError::Closed)) => Self::ShuttingDown,
+            WriteError::NotApplied(NotApplied::Store(StoreError::Clock(fault))) => {
+                Self::Clock(fault)
+            }
             WriteError::NotApplied(NotApplied::Store(cause)) => Self::Refused(cause),
             WriteError::NotApplied(other) => {
                 Self::Invalid(QuorumError::InvalidPolicy { detail: other.to_string() })
@@ -111,6 +135,16 @@ impl From<WriteError<StoreError>> for WriteFailed {
 
 /// The quorum writer of this node.
 pub(crate) type Writer = QuorumWriter<Store, QuicPeers, Arc<dyn Clock>>;
+
+/// What members said of a write that is looked for.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest version of it, and who holds it.
+    found: Option<(PeerId, Found)>,
+    is_expired: bool,
+    /// A member that is executing it now.
+    executing: Option<PeerId>,
+}
 
 /// How much is known of a write before it is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +173,8 @@ pub(crate) struct Writes {
     pub(crate) members: Members,
     /// What peers' records pass through, for those that are fetched.
     pub(crate) receiver: Receiver,
+    /// The named writes that are being executed here.
+    pub(crate) under_way: UnderWay,
     /// Cancelled when the node can wait no longer: every write that is under way gets its verdict at once.
     pub(crate) hurry: CancellationToken,
 }
@@ -185,6 +221,17 @@ impl Writes {
         Ok(self.writer.resume(record, overwritten, options).await?)
     }
 
+    /// Whether a write asks for something that cannot be, which shows before anything is done.
+    pub(crate) fn check(&self, request: &WriteRequest) -> Result<(), WriteFailed> {
+        let (len, limit) =
+            (request.value.as_ref().map_or(0, Bytes::len), self.writer.store().value_bytes_max());
+        if len > limit {
+            let too_large = StoreError::TooLarge { what: "value", len, limit };
+            return Err(WriteFailed::Refused(too_large));
+        }
+        self.options(request).map(drop)
+    }
+
     /// What the write asks for, held against the policy of its namespace.
     fn options(&self, request: &WriteRequest) -> Result<CommitOptions, WriteFailed> {
         let policy = self.policies.of(&request.namespace);
@@ -213,21 +260,29 @@ impl Writes {
         mut options: CommitOptions,
         kind: Kind,
     ) -> Result<Receipt, WriteFailed> {
-        let deadline = self.clock.now() + options.timeout.unwrap_or_default();
+        let deadline = deadline_after(self.clock.now(), options.timeout.unwrap_or_default());
+        let mut entry = (kind != Kind::Fresh).then(|| self.under_way.look(op.write_id));
         if kind != Kind::Fresh
-            && let Some((record, overwritten)) = self.find_anywhere(&op, kind, deadline).await?
+            && let Some((record, overwritten)) =
+                self.find_anywhere(&op, kind, options.w, deadline).await?
         {
             options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
             return Ok(self.writer.resume(record, overwritten, options).await?);
         }
-        if let Some(fault) = self.clock_fault() {
-            return Err(self.turned_away(WriteFailed::Clock(fault)));
+        if let Some(entry) = &mut entry {
+            entry.execute();
+        }
+        if self.is_recovering() {
+            return Err(self.turned_away(WriteFailed::Recovering));
         }
         if self.policies.of(&op.namespace).is_linearizable() {
+            if let Some(fault) = self.clock_guard.lock().fault() {
+                return Err(self.turned_away(WriteFailed::Clock(fault)));
+            }
             op.above = self.first_phase(&op, deadline).await?;
             options.counting_superseded = true;
-            options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
         }
+        options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
         Ok(self.writer.commit(op, options).await?)
     }
 
@@ -253,6 +308,7 @@ impl Writes {
         &self,
         op: &WriteOp,
         kind: Kind,
+        w: Option<usize>,
         deadline: Instant,
     ) -> Result<Option<(Arc<Record>, bool)>, WriteFailed> {
         let refused = |error| self.turned_away(WriteFailed::Refused(error));
@@ -262,7 +318,9 @@ impl Writes {
         if kind != Kind::Retry {
             return Ok(None);
         }
-        let Some((from, known)) = self.find_at_peers(op, deadline).await? else { return Ok(None) };
+        let Some((from, known)) = self.find_at_peers(op, w, deadline).await? else {
+            return Ok(None);
+        };
         let payload = record::encode(&op.namespace, &op.key, op.value.as_deref());
         let (dot, version, digest, is_current) = known;
         if Digest::of(&payload) != digest {
@@ -275,63 +333,84 @@ impl Writes {
             Reply::Stored => !is_current,
             Reply::Superseded { .. } => true,
             other => {
-                let reason = format!("the write was found at {from} and not taken here: {other:?}");
-                return Err(refused(StoreError::Unreadable { reason: reason.into() }));
+                let detail = format!("the write was found at {from} and not taken here: {other:?}");
+                return Err(WriteFailed::Unsettled { write_id: op.write_id, detail });
             }
         };
         Ok(Some((record, overwritten)))
     }
 
-    /// The newest that members of a read quorum know of the write.
+    /// The newest that members of a read quorum know of the write. While one of them is executing it, they are asked again.
     async fn find_at_peers(
         &self,
         op: &WriteOp,
+        w: Option<usize>,
         deadline: Instant,
     ) -> Result<Option<(PeerId, Found)>, WriteFailed> {
-        let needed = self.members.count() - self.policies.of(&op.namespace).write().w() + 1;
-        let own = if self.is_recovering() {
-            ReadAnswer::Unavailable(Unavailable::Recovering)
-        } else {
+        let write_id = op.write_id;
+        loop {
+            let (seen, outcome) = self.ask_peers_for(op, w, deadline).await;
+            if seen.is_expired {
+                let error = StoreError::RetryTooOld { write_id };
+                return Err(self.turned_away(WriteFailed::Refused(error)));
+            }
+            if seen.found.is_some() {
+                return Ok(seen.found);
+            }
+            let Some(executing) = seen.executing else {
+                return match outcome {
+                    Ok(_) => Ok(None),
+                    Err(too_few) => Err(WriteFailed::LookupUnreachable { write_id, too_few }),
+                };
+            };
+            let again_at = self.clock.now() + ASK_AGAIN_AFTER;
+            if again_at >= deadline {
+                let detail = format!("{executing} is executing the write");
+                return Err(WriteFailed::Unsettled { write_id, detail });
+            }
+            self.clock.sleep_until(again_at).await;
+        }
+    }
+
+    /// Asks everybody once, until so many have answered that a write which was committed at `w` members is known to one of
+    /// them.
+    async fn ask_peers_for(
+        &self,
+        op: &WriteOp,
+        w: Option<usize>,
+        deadline: Instant,
+    ) -> (Seen, Result<ReadTracker, TooFewAnswers>) {
+        let policy_w = self.policies.of(&op.namespace).write().w();
+        let needed = self.members.count() - w.unwrap_or(policy_w).min(policy_w) + 1;
+        let vouches = !self.is_recovering() && self.writer.store().knows_all_of(&op.write_id);
+        let own = if vouches {
             ReadAnswer::Held(None)
+        } else {
+            ReadAnswer::Unavailable(Unavailable::Recovering)
         };
-        let (mut found, mut is_expired) = (None::<(PeerId, Found)>, false);
+        let mut seen = Seen::default();
         let question = Question::Write { write_id: op.write_id };
         let asked = self.members.ask(question, own, needed, deadline, |peer, answer| {
             match answer {
                 Answer::Write(KnownWrite::Held { dot, version, digest, is_current, .. }) => {
-                    if found.as_ref().is_none_or(|(_, found)| found.1 < version) {
-                        found = Some((peer.clone(), (dot, version, digest, is_current)));
+                    if seen.found.as_ref().is_none_or(|(_, found)| found.1 < version) {
+                        seen.found = Some((peer.clone(), (dot, version, digest, is_current)));
                     }
                 }
-                Answer::Write(KnownWrite::Expired) => is_expired = true,
+                Answer::Write(KnownWrite::Expired) => seen.is_expired = true,
+                Answer::Write(KnownWrite::UnderWay) => seen.executing = Some(peer.clone()),
                 Answer::Write(KnownWrite::Unknown) => {}
                 _ => return ReadAnswer::Unavailable(Unavailable::Failed),
             }
             ReadAnswer::Held(None)
         });
         let outcome = asked.await;
-        if is_expired {
-            let error = StoreError::RetryTooOld { write_id: op.write_id };
-            return Err(self.turned_away(WriteFailed::Refused(error)));
-        }
-        match outcome {
-            _ if found.is_some() => Ok(found),
-            Ok(_) => Ok(None),
-            Err(too_few) => Err(WriteFailed::LookupUnreachable(too_few)),
-        }
+        (seen, outcome)
     }
 
     /// Whether this node has lost what it acknowledged before and does not have everything again.
     pub(crate) fn is_recovering(&self) -> bool {
         self.receiver.is_recovering()
-    }
-
-    /// Why this clock must not stamp a write. Read anew for every write: one stamped by a clock that has just jumped
-    /// ahead would win over everything for as long as it jumped.
-    fn clock_fault(&self) -> Option<ClockFault> {
-        let mut guard = self.clock_guard.lock();
-        guard.record_reading(self.clock.now(), wall_millis(&*self.clock));
-        guard.fault()
     }
 
     /// The record that an earlier write with the same id left here, and whether another write has overwritten it since.

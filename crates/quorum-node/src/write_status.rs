@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use quorum_core::{Answer, Digest, KnownWrite, PeerId, Question, Version, WriteId};
+use quorum_core::{
+    Answer, Digest, KnownWrite, PeerId, Question, Unavailable, Version, WriteId, deadline_after,
+};
 
 use crate::record::{Key, Namespace};
-use crate::store::{RecordKey, StoreError, WriteLookup};
+use crate::store::{RecordKey, StoreError};
 use crate::write::Writes;
 
 /// How often members are asked again while somebody waits for copies.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long one round of asking lasts while somebody waits for copies.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// How far a write has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,8 @@ pub struct WriteStatus {
     pub needed: usize,
     /// Where it was written, once some member knows it.
     pub found: Option<FoundAt>,
-    /// What each member says: `held`, `overwritten`, `unknown`, `expired`, or why it does not say.
+    /// What each member says: `held`, `overwritten`, `under_way` (being executed there), `unknown`, `expired`, `conflict`
+    /// (the id names another write there), or why it does not say.
     pub members: Vec<(PeerId, &'static str)>,
 }
 
@@ -82,9 +87,9 @@ impl Writes {
         copies: Option<usize>,
         timeout: Duration,
     ) -> Result<WriteStatus, StoreError> {
-        let deadline = self.clock.now() + timeout;
+        let deadline = deadline_after(self.clock.now(), timeout);
         loop {
-            let status = self.ask_status(write_id, deadline).await?;
+            let status = self.ask_status(write_id, copies, deadline).await?;
             let now = self.clock.now();
             if copies.is_none_or(|copies| status.copies >= copies) || now >= deadline {
                 return Ok(status);
@@ -93,35 +98,42 @@ impl Writes {
         }
     }
 
+    /// Asks everybody once. With `copies`, one that does not answer holds nobody up: it is asked again.
     async fn ask_status(
         &self,
         write_id: WriteId,
+        copies: Option<usize>,
         deadline: Instant,
     ) -> Result<WriteStatus, StoreError> {
+        let local = self.members.local.clone();
+        let mut known = Vec::new();
         let own = self.known_here(&write_id)?;
-        let mut known = vec![(self.members.local.clone(), own)];
-        let question = Question::Write { write_id };
-        let silent = self.members.ask_all(question, deadline, |peer, answer| {
+        let mut silent: Vec<(PeerId, &'static str)> = Vec::new();
+        match own {
+            Some(own) => known.push((local, own)),
+            None => silent.push((local, Unavailable::Recovering.as_str())),
+        }
+        let until = match copies {
+            Some(_) => deadline.min(self.clock.now() + ROUND),
+            None => deadline,
+        };
+        let asked = self.members.ask_all(Question::Write { write_id }, until, |peer, answer| {
             if let Answer::Write(answer) = answer {
                 known.push((peer.clone(), answer));
             }
+            copies.is_some_and(|copies| holders(&known, newest_of(&known).as_ref()) >= copies)
         });
-        let silent = silent.await;
-        Ok(self.judged(write_id, &known, &silent))
+        silent.extend(asked.await);
+        Ok(self.judged(write_id, &known, silent))
     }
 
-    /// What this node knows of a write id, as it would tell a peer.
-    pub(crate) fn known_here(&self, write_id: &WriteId) -> Result<KnownWrite, StoreError> {
-        Ok(match self.writer.store().lookup(write_id)? {
-            WriteLookup::Unknown => KnownWrite::Unknown,
-            WriteLookup::Expired => KnownWrite::Expired,
-            WriteLookup::Known(found) => KnownWrite::Held {
-                key: RecordKey::new(&found.namespace, &found.key).bytes().clone(),
-                is_current: found.record.is_some(),
-                dot: found.dot,
-                version: found.version,
-                digest: found.digest,
-            },
+    /// What this node knows of a write id; nothing if it cannot vouch for knowing nothing.
+    fn known_here(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
+        let is_executing = self.under_way.is_executing(write_id);
+        let known = self.writer.store().known_write(write_id)?;
+        Ok(match known {
+            Some(KnownWrite::Unknown) if is_executing => Some(KnownWrite::UnderWay),
+            known => known,
         })
     }
 
@@ -129,21 +141,23 @@ impl Writes {
         &self,
         write_id: WriteId,
         known: &[(PeerId, KnownWrite)],
-        silent: &[(PeerId, &'static str)],
+        silent: Vec<(PeerId, &'static str)>,
     ) -> WriteStatus {
-        let mut members: Vec<(PeerId, &'static str)> =
-            known.iter().map(|(member, known)| (member.clone(), standing(known))).collect();
-        members.extend(silent.iter().cloned());
-        members.sort_unstable();
-        let copies =
-            members.iter().filter(|(_, said)| ["held", "overwritten"].contains(said)).count();
         let found = newest_of(known);
+        let mut members: Vec<(PeerId, &'static str)> = known
+            .iter()
+            .map(|(member, known)| (member.clone(), standing(known, found.as_ref())))
+            .collect();
+        members.extend(silent);
+        members.sort_unstable();
+        let copies = holders(known, found.as_ref());
         let needed = found.as_ref().map_or(0, |at| self.policies.of(&at.namespace).write().w());
-        let is_expired = known.iter().any(|(_, known)| *known == KnownWrite::Expired);
+        let says = |what: &KnownWrite| known.iter().any(|(_, known)| known == what);
         let outcome = match &found {
             Some(_) if copies >= needed => WriteOutcome::Committed,
             Some(_) => WriteOutcome::Indeterminate,
-            None if is_expired => WriteOutcome::Expired,
+            None if says(&KnownWrite::UnderWay) => WriteOutcome::Indeterminate,
+            None if says(&KnownWrite::Expired) => WriteOutcome::Expired,
             None if known.len() == self.members.count() => WriteOutcome::NotApplied,
             None => WriteOutcome::Indeterminate,
         };
@@ -151,10 +165,21 @@ impl Writes {
     }
 }
 
-fn standing(known: &KnownWrite) -> &'static str {
+/// Members that hold the write, or something newer of its key.
+fn holders(known: &[(PeerId, KnownWrite)], found: Option<&FoundAt>) -> usize {
+    let is_copy = |known: &KnownWrite| ["held", "overwritten"].contains(&standing(known, found));
+    known.iter().filter(|(_, known)| is_copy(known)).count()
+}
+
+fn standing(known: &KnownWrite, found: Option<&FoundAt>) -> &'static str {
     match known {
         KnownWrite::Unknown => "unknown",
         KnownWrite::Expired => "expired",
+        KnownWrite::UnderWay => "under_way",
+        // The id was used for two different writes, each at a member that did not know of the other.
+        KnownWrite::Held { digest, .. } if found.is_some_and(|found| found.digest != *digest) => {
+            "conflict"
+        }
         KnownWrite::Held { is_current: true, .. } => "held",
         KnownWrite::Held { .. } => "overwritten",
     }

@@ -1,6 +1,6 @@
 //! Owns the socket, the links and the accept loop of one node; starts them and winds them down.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use quorum_core::{LogSource, QuerySource, ReplicaStore};
+use quorum_core::{Lineage, LogSource, Origin, PeerId, QuerySource, ReplicaStore};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -154,7 +154,26 @@ impl Endpoint {
     /// Every peer as it is known now, by name.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        self.peers.iter().map(|peer| peer.status()).collect()
+        let served = |peer: &PeerId| {
+            let serving = self.serving.lock();
+            serving.get(peer).map(|served| served.lineage().clone())
+        };
+        let status = |peer: &Arc<Peer>| PeerStatus { served: served(peer.name()), ..peer.status() };
+        self.peers.iter().map(status).collect()
+    }
+
+    /// Ends every connection with these lives of peers: they were declared gone. Until [`PeerStatus::served`] says that
+    /// it has ended, something of such a life may still be applied here.
+    pub fn part_from(&self, lives: &BTreeSet<Origin>) {
+        let is_gone = |lineage: &Lineage| lives.contains(&lineage.origin);
+        for peer in &*self.peers {
+            if peer.connected_lineage().as_ref().is_some_and(is_gone) {
+                peer.hang_up();
+            }
+        }
+        for served in self.serving.lock().values().filter(|served| is_gone(served.lineage())) {
+            served.hang_up("this life was declared gone");
+        }
     }
 
     /// Turns `true` when a peer remembers a later start of this node than it knows itself: its disk was rolled back, and

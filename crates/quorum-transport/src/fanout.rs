@@ -78,8 +78,7 @@ impl Replicator for QuicPeers {
         // Every peer gives at most one "busy" and one final reply to a waiting write.
         let (replies, queue) = mpsc::channel((2 * self.peers.len()).max(1));
         let Outgoing { record, trace } = outgoing;
-        let item =
-            Incoming { record: Some(Arc::clone(&record)), covers: Vec::new(), void: false, trace };
+        let item = Incoming { record: Some(Arc::clone(&record)), trace, ..Incoming::default() };
         // Encoded once for all peers.
         let frame = append_frame(&item);
         if let Err(error) = &frame {

@@ -16,12 +16,14 @@ pub struct PeerStatus {
     pub connected_since: Option<Instant>,
     /// The peer's lineage, as of its last welcome.
     pub lineage: Option<Lineage>,
+    /// The lineage as which it has dialled this node and is served; nothing of it is applied here once this has ended.
+    pub served: Option<Lineage>,
     /// Round trip of the last clock probe.
     pub round_trip: Option<Duration>,
     /// How far its clock is off, while the link is up.
     pub clock_offset: Option<ClockOffset>,
-    /// When that was measured.
-    pub clock_measured_at: Option<Instant>,
+    /// When that was measured: by this node's monotonic clock, and by its wall clock since the Unix epoch.
+    pub clock_measured_at: Option<(Instant, Duration)>,
     /// What it durably holds, as far as we were told; `None` before its first word since this endpoint started.
     pub frontier: Option<Frontier>,
     /// What it said of itself last; `None` before its first word since this endpoint started.

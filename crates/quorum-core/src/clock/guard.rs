@@ -73,13 +73,7 @@ impl ClockGuard {
 
     /// A reading of both clocks. The first one is the anchor that later ones are compared with.
     pub fn record_reading(&mut self, now: Instant, wall_millis: u64) {
-        let (anchor, anchor_millis) = *self.anchor.get_or_insert((now, wall_millis));
-        let elapsed = now.saturating_duration_since(anchor).as_micros();
-        let expected =
-            i128::from(anchor_millis) * 1_000 + i128::try_from(elapsed).unwrap_or(i128::MAX / 2);
-        let ahead = i128::from(wall_millis) * 1_000 - expected;
-        self.drift_micros =
-            i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
+        self.drift_micros = self.drift_at(now, wall_millis);
         if self.drift() > self.skew_max && self.peers_agree() {
             // Enough peers share this clock's new opinion: the anchor was taken from a clock that has since been
             // corrected, or the host slept.
@@ -91,15 +85,21 @@ impl ClockGuard {
         }
     }
 
-    /// The last estimate of a connected peer's offset, and when it was measured.
+    /// The last estimate of a connected peer's offset, and what both clocks of this node said when it was measured.
     ///
-    /// An estimate from before a jump of this clock is carried over the jump: peers confirm a jump only by what is
-    /// measured after it. To be told before the reading of the same moment.
-    pub fn record_offset(&mut self, peer: PeerId, offset: ClockOffset, measured_at: Instant) {
+    /// An estimate from before a jump of this clock is carried over the jump, whenever it is told: peers confirm a jump
+    /// only by what is measured after it.
+    pub fn record_offset(
+        &mut self,
+        peer: PeerId,
+        offset: ClockOffset,
+        measured_at: Instant,
+        wall_millis: u64,
+    ) {
         let is_known =
             self.estimates.get(&peer).is_some_and(|known| known.measured_at >= measured_at);
         if !is_known {
-            let drift_micros = self.drift_micros;
+            let drift_micros = self.drift_at(measured_at, wall_millis);
             self.estimates.insert(peer, Estimate { offset, measured_at, drift_micros });
         }
     }
@@ -117,6 +117,16 @@ impl ClockGuard {
             return Some(ClockFault::Outvoted { disagreeing, connected });
         }
         (self.drift() > self.skew_max).then(|| ClockFault::Jumped { by: self.drift() })
+    }
+
+    /// How far a reading is ahead of what the anchor lets expect; the first one is the anchor.
+    fn drift_at(&mut self, at: Instant, wall_millis: u64) -> i64 {
+        let (anchor, anchor_millis) = *self.anchor.get_or_insert((at, wall_millis));
+        let micros = |span: Duration| i128::try_from(span.as_micros()).unwrap_or(i128::MAX / 2);
+        let elapsed = micros(at.saturating_duration_since(anchor))
+            - micros(anchor.saturating_duration_since(at));
+        let ahead = (i128::from(wall_millis) - i128::from(anchor_millis)) * 1_000 - elapsed;
+        i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
     }
 
     const fn drift(&self) -> Duration {
@@ -168,29 +178,36 @@ mod tests {
     fn a_jump_is_a_correction_once_most_peers_confirm_it() {
         let (start, mut guard) = (crate::testing::epoch(), ClockGuard::new(MAX));
         let at = |seconds| start + Duration::from_secs(seconds);
-        guard.record_offset(peer("a"), ClockOffset::from_micros(10), start);
+        let agrees = ClockOffset::from_micros(10);
+        guard.record_offset(peer("a"), agrees, start, 1_000_000);
         guard.record_reading(start, 1_000_000);
-        guard.record_reading(at(1), 9_000_000);
+        guard.record_reading(at(1), 9_001_000);
         assert!(guard.fault().is_some(), "nobody has looked since");
-        guard.record_offset(peer("a"), ClockOffset::from_micros(10), start);
-        guard.record_reading(at(2), 9_001_000);
+        guard.record_offset(peer("a"), agrees, start, 1_000_000);
+        guard.record_reading(at(2), 9_002_000);
         assert!(guard.fault().is_some(), "still the old estimate");
-        guard.record_offset(peer("a"), ClockOffset::from_micros(10), at(3));
-        guard.record_reading(at(3), 9_002_000);
+        // Measured just before the jump, and told after it.
+        guard.record_offset(peer("b"), agrees, start + Duration::from_millis(900), 1_000_900);
+        guard.record_reading(at(2), 9_002_000);
+        assert!(guard.fault().is_some(), "an old estimate that comes late");
+        guard.record_offset(peer("a"), agrees, at(3), 9_003_000);
+        guard.record_offset(peer("b"), agrees, at(3), 9_003_000);
+        guard.record_reading(at(3), 9_003_000);
         assert_eq!(guard.fault(), None);
-        guard.record_reading(at(4), 9_003_000);
+        guard.record_reading(at(4), 9_004_000);
         assert_eq!(guard.fault(), None, "the new time is the one to compare with");
     }
 
     #[test]
     fn a_majority_of_links_beyond_the_limit_outvotes_the_clock() {
         let (start, mut guard) = (crate::testing::epoch(), ClockGuard::new(MAX));
-        let mut offset =
-            |name, micros| guard.record_offset(peer(name), ClockOffset::from_micros(micros), start);
+        let mut offset = |name, micros| {
+            guard.record_offset(peer(name), ClockOffset::from_micros(micros), start, 0)
+        };
         offset("a", 600_000_000);
         offset("b", 10);
         assert_eq!(guard.fault(), None, "one of two is no majority");
-        guard.record_offset(peer("c"), ClockOffset::from_micros(-600_000_000), start);
+        guard.record_offset(peer("c"), ClockOffset::from_micros(-600_000_000), start, 0);
         assert!(matches!(
             guard.fault(),
             Some(ClockFault::Outvoted { disagreeing: 2, connected: 3 })

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
-use crate::version::{Lineage, Origin};
+use crate::version::Lineage;
 
 /// What somebody who knows the frontiers of all members within reach sees.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,8 @@ pub struct Reach<'a> {
     pub current: &'a Lineage,
     /// What every member that can answer us holds, as far as it told us.
     pub holders: &'a BTreeMap<PeerId, Frontier>,
-    /// The members that are sending us their own writes of this life.
-    pub pushing: &'a [Origin],
+    /// The members that are sending us their own writes of this life, by the lineage in which each numbers them now.
+    pub pushing: &'a [Lineage],
     /// Members that are not sending yet and are likely to begin any moment: what they wrote is left to them.
     pub expected: &'a [PeerId],
 }
@@ -55,15 +55,27 @@ fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
     reach.holders.values().for_each(|held| all.merge(held));
     let is_coming = |lineage: &Lineage| {
         lineage == reach.current
-            || reach.pushing.contains(&lineage.origin)
+            || reach.pushing.contains(lineage)
             || reach.expected.contains(&lineage.origin.node)
+    };
+    let left = |lineage: &Lineage, set: &SeqSet| match pushed(reach, lineage) {
+        Some(pushed) => set.minus(pushed),
+        None => set.clone(),
     };
     let lacking = all.minus(reach.ours);
     lacking
         .iter()
-        .filter(|(lineage, set)| !set.is_empty() && !is_coming(lineage))
-        .map(|(lineage, set)| (lineage.clone(), set.clone()))
+        .filter(|(lineage, _)| !is_coming(lineage))
+        .map(|(lineage, set)| (lineage.clone(), left(lineage, set)))
+        .filter(|(_, set)| !set.is_empty())
         .collect()
+}
+
+/// What a member that is sending us its own writes holds of an earlier start of this life, if it is one. What it has lost
+/// itself it cannot send.
+fn pushed<'a>(reach: &Reach<'a>, lineage: &Lineage) -> Option<&'a SeqSet> {
+    reach.pushing.iter().find(|pushing| pushing.origin == lineage.origin)?;
+    reach.holders.get(&lineage.origin.node)?.of(lineage)
 }
 
 /// The holders, beginning with another one for every lineage, so that none of them bears everything.
@@ -90,7 +102,7 @@ mod tests {
     fn plan(
         ours: &Frontier,
         holders: &[(&str, Frontier)],
-        pushing: &[Origin],
+        pushing: &[Lineage],
     ) -> Vec<(PeerId, Frontier)> {
         let holders = holders.iter().map(|(name, held)| (peer(name), held.clone())).collect();
         let current = &lineage("us", 2);
@@ -137,11 +149,24 @@ mod tests {
             (lineage("us", 1), vec![(1, 3)]),
             (lineage("us", 2), vec![(1, 5)]),
         ]);
-        let pushing = [lineage("alive", 1).origin];
+        let pushing = [lineage("alive", 1)];
         let wanted = plan(&Frontier::new(), &[("b", held)], &pushing);
         // Our earlier start lost the end of its log; what others have of it we take back.
         let expected = holding(&[(lineage("us", 1), vec![(1, 3)])]);
         assert_eq!(wanted, [(peer("b"), expected)]);
+    }
+
+    /// It was cut off from the only member that has the end of its last start's writes. Leaving them to it would leave us
+    /// without them for ever.
+    #[test]
+    fn what_a_coordinator_has_lost_itself_is_wanted_of_whoever_has_it() {
+        let before = lineage("alive", 1);
+        let holders = [
+            ("alive", holding(&[(before.clone(), vec![(1, 7)])])),
+            ("b", holding(&[(before.clone(), vec![(1, 8)])])),
+        ];
+        let wanted = plan(&Frontier::new(), &holders, &[lineage("alive", 2)]);
+        assert_eq!(wanted, [(peer("b"), holding(&[(before, vec![(8, 8)])]))]);
     }
 
     #[test]

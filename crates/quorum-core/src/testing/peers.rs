@@ -58,7 +58,13 @@ impl Script {
     /// A newer version, reported after `delay`.
     #[must_use]
     pub fn superseded(delay: Duration, version: Version) -> Self {
-        Self::answer(delay, Reply::Superseded { version })
+        Self::answer(delay, Reply::Superseded { version, is_same_write: false })
+    }
+
+    /// A newer version of the very same write, reported after `delay`: somebody else has executed it.
+    #[must_use]
+    pub fn executed_elsewhere(delay: Duration, version: Version) -> Self {
+        Self::answer(delay, Reply::Superseded { version, is_same_write: true })
     }
 
     /// A drift, reported after `delay`.

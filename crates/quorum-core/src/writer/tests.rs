@@ -410,6 +410,55 @@ fn if_the_store_takes_no_second_stamp_the_first_verdict_stands() {
     assert_eq!(mesh.network.sent().len(), 1);
 }
 
+/// Its client lost patience and had the write executed through another member, and others wrote the key since. Stamping it
+/// anew would execute it a second time, above theirs.
+#[test]
+fn a_write_that_was_executed_elsewhere_is_not_stamped_anew() {
+    let told = vec![Script::executed_elsewhere(ms(10), newer(50))];
+    let other = vec![Script::superseded(ms(10), newer(60))];
+    let mesh = Mesh::new(2, [told, other]);
+    let (_, cause) = indeterminate(mesh.write());
+    assert_eq!(cause, missed(1, 2, QuorumFailureReason::Superseded));
+    assert_eq!(mesh.network.sent().len(), 1);
+}
+
+/// A store in which the id of every write names an earlier one.
+struct KnowsAll(MemoryStore);
+
+impl LocalStore for KnowsAll {
+    type Op = KeyValue;
+    type Error = MemoryStoreError;
+    type Durable = <MemoryStore as LocalStore>::Durable;
+
+    async fn stage(&self, op: KeyValue) -> Result<Staged<Self::Durable>, MemoryStoreError> {
+        Ok(Staged { is_known: true, ..self.0.stage(op).await? })
+    }
+
+    async fn restamp(
+        &self,
+        record: &Record,
+        above: &Version,
+    ) -> Result<Staged<Self::Durable>, MemoryStoreError> {
+        self.0.restamp(record, above).await
+    }
+}
+
+/// A second request joins the first, which may be committed by now, and overwritten since.
+#[test]
+fn a_write_that_joins_an_earlier_one_is_not_stamped_anew() {
+    let superseded = vec![Script::superseded(ms(10), newer(50))];
+    let mesh = Mesh::new(2, [superseded.clone(), superseded]);
+    let peers = ["n2", "n3"].map(peer).into();
+    let (policy, store) = (mesh.writer.policy().clone(), KnowsAll(mesh.store.clone()));
+    let parts = (mesh.network.clone(), mesh.clock.clone(), Arc::new(crate::Silent));
+    let writer = QuorumWriter::new(policy, peer("n1"), peers, store, parts.0, parts.1, parts.2);
+    let writer = writer.expect("a sound member list");
+    let commit = writer.commit(KeyValue::new("key", "value"), CommitOptions::default());
+    let (_, cause) = indeterminate(Executor::new(mesh.clock.clone()).block_on(commit));
+    assert_eq!(cause, missed(1, 2, QuorumFailureReason::Superseded));
+    assert_eq!(mesh.network.sent().len(), 1);
+}
+
 /// Drives the write of `mesh` that was found here by its id.
 fn resume(mesh: &Mesh, overwritten: bool, options: CommitOptions) -> Outcome {
     let record = mesh.store.current("key").expect("written before");

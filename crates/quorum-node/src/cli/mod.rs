@@ -19,6 +19,7 @@ pub mod delete;
 pub mod demo;
 pub mod exit;
 pub mod export;
+mod exposure;
 pub mod get;
 pub mod import;
 pub mod init;

@@ -9,9 +9,11 @@ use indicatif::HumanBytes;
 use quorum_core::PeerId;
 
 use super::connection::{ConnectionArguments, explain, run as converse};
+use super::exposure::exposure_cell;
 use super::table::{Cell, Table, Tone, is_coloured};
 use super::{Exit, Output};
-use crate::status::PeerReport;
+use crate::ExposureReport;
+use crate::status::{NodeStatus, PeerReport};
 
 /// Arguments of `peers`.
 #[derive(Debug, Args)]
@@ -55,7 +57,7 @@ pub struct ForgetArguments {
     pub connection: ConnectionArguments,
 }
 
-/// Runs `peers`.
+/// Runs `peers`. For people, what the peers lack together stands below them.
 ///
 /// # Errors
 ///
@@ -65,14 +67,25 @@ pub fn run(arguments: &PeersArguments, output: &mut Output) -> anyhow::Result<Ex
         return forget(arguments, output);
     }
     let client = arguments.connection.client()?;
-    let raw = converse(async { client.peers().await.map_err(explain) })?;
     if output.is_json() {
-        output.show(&raw, |_| Ok(()))?;
+        let peers = converse(async { client.peers().await.map_err(explain) })?;
+        output.show(&peers, |_| Ok(()))?;
         return Ok(Exit::Ok);
     }
-    let peers = serde_json::from_value::<Vec<PeerReport>>(raw)
+    let (peers, status) = converse(async {
+        let peers = client.peers().await.map_err(explain)?;
+        let status = client.status(false).await.map_err(explain)?;
+        anyhow::Ok((peers, status))
+    })?;
+    let peers = serde_json::from_value::<Vec<PeerReport>>(peers)
         .context("the node's list of peers is not as expected")?;
-    output.show(&(), |out| write_peers(&peers, is_coloured(), out))?;
+    let status = serde_json::from_value::<NodeStatus>(status)
+        .context("the node's status is not as expected")?;
+    output.show(&(), |out| {
+        let coloured = is_coloured();
+        write_peers(&peers, coloured, out)?;
+        write_exposure(&status.exposure, coloured, out)
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -149,6 +162,17 @@ fn write_peers(peers: &[PeerReport], coloured: bool, out: &mut dyn Write) -> io:
     table.write(coloured, out)
 }
 
+/// A line of its own: it is not about one peer.
+fn write_exposure(
+    exposure: &ExposureReport,
+    coloured: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut line = Table::default();
+    line.row([Cell::new("copies", Tone::Faint), exposure_cell(exposure)]);
+    line.write(coloured, out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +196,14 @@ mod tests {
         let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
         assert_eq!(column(lines[0], "LINK"), column(lines[1], "up"));
         assert_eq!(column(lines[0], "LINK"), column(lines[2], "down"));
+    }
+
+    #[test]
+    fn what_the_peers_lack_is_one_line_worded_as_the_status_words_it() {
+        let mut out = Vec::new();
+        let exposure = ExposureReport { below_n: 1, exact: true, ..ExposureReport::default() };
+        write_exposure(&exposure, false, &mut out).expect("a Vec takes everything");
+        let expected = "copies  0 writes on fewer than W; 1 writes on fewer than all members\n";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }

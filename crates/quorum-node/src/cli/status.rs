@@ -9,10 +9,11 @@ use indicatif::HumanBytes;
 use quorum_core::PeerId;
 
 use super::connection::{ConnectionArguments, explain, run as converse};
+use super::exposure::exposure_cell;
 use super::table::{Cell, Table, Tone, is_coloured};
 use super::{Exit, Output};
+use crate::ScrubReport;
 use crate::status::NodeStatus;
-use crate::{ExposureReport, ScrubReport};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ fn write_status(status: &NodeStatus, coloured: bool, out: &mut dyn Write) -> io:
     row("quorum", judged(*quorum, quorum_text));
     row("records", Cell::plain(&status.records));
     row("store", Cell::plain(&HumanBytes(status.store_bytes)));
-    row("copies", judged(status.exposure.below_w == 0, exposure_text(&status.exposure)));
+    row("copies", exposure_cell(&status.exposure));
     if !status.recovery.is_empty() {
         row("recovery", Cell::plain(&status.recovery));
     }
@@ -104,22 +105,6 @@ fn scrub_text(scrub: &ScrubReport) -> String {
         ),
     };
     format!("{found}; {passes} passes{under_way}")
-}
-
-/// Which writes have too few copies.
-fn exposure_text(exposure: &ExposureReport) -> String {
-    let part = |count: u64, than: &str, age: Option<f64>| match age {
-        Some(seconds) => {
-            format!("{count} writes on fewer than {than}, the oldest for {seconds:.1} s")
-        }
-        None => format!("{count} writes on fewer than {than}"),
-    };
-    let exactness = if exposure.exact { "" } else { " (not every member has reported)" };
-    format!(
-        "{}; {}{exactness}",
-        part(exposure.below_w, "W", exposure.oldest_below_w_seconds),
-        part(exposure.below_n, "all members", exposure.oldest_below_n_seconds),
-    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::Value;
 
@@ -78,6 +78,9 @@ impl Follower<'_> {
                     }
                     writeln!(io::stderr(), "{error}; trying again")?;
                 }
+                Err(error @ ClientError::Refused { status: 410, .. }) => {
+                    return Err(begin_anew(&error, &what.namespace));
+                }
                 Err(error) => return Err(explain(error)),
             }
             tokio::time::sleep(pause).await;
@@ -103,7 +106,9 @@ impl Follower<'_> {
                 event.id
             );
         }
-        if event.kind != "ready" {
+        // Of the stream, and not of a key: they only say how far it is.
+        let is_place = matches!(event.kind.as_str(), "ready" | "place");
+        if !is_place {
             let mut line = event.data.clone();
             line["event"] = event.kind.clone().into();
             line["id"] = event.id.clone().into();
@@ -112,6 +117,15 @@ impl Follower<'_> {
         self.after = Some(event.id);
         Ok(())
     }
+}
+
+/// The error of a place that is no longer known, with what to do: what was missed is no longer
+/// among the changes, but it is among the values.
+fn begin_anew(error: &ClientError, namespace: &Namespace) -> anyhow::Error {
+    anyhow!(
+        "{error}\n  read what is there with `quorum-node list {namespace} --values` or `quorum-node \
+         get`, then follow from the newest with `quorum-node watch {namespace} --after ID`"
+    )
 }
 
 fn write_change(event: &Event, out: &mut dyn Write) -> io::Result<()> {

@@ -212,13 +212,18 @@ impl Client {
         Ok(Export { url, body: response.into_body(), timeout: self.shared.timeout })
     }
 
-    /// Many writes at once, worded as `POST /v1/batch` wants them; the answer as JSON, with a result for each.
+    /// Many writes at once, worded as `POST /v1/batch` wants them; the answer as JSON, with a result for each. As a
+    /// retry, every one of them needs a write id and is looked for at a read quorum first.
     ///
     /// # Errors
     ///
     /// [`ClientError`]: then each of them may have happened or not, unless the batch was refused.
-    pub async fn batch(&self, body: Bytes) -> Result<serde_json::Value, ClientError> {
-        self.answer(&Outgoing::batch(body)).await?.json()
+    pub async fn batch(
+        &self,
+        body: Bytes,
+        is_retry: bool,
+    ) -> Result<serde_json::Value, ClientError> {
+        self.answer(&Outgoing::batch(body, is_retry)).await?.json()
     }
 
     /// What became of a write, as JSON; with `copies`, once so many members hold it.
@@ -239,7 +244,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// [`ClientError`]; if what came behind `after` is no longer known, it names the ids from which to go on.
     pub async fn watch(
         &self,
         namespace: &Namespace,
@@ -248,7 +253,7 @@ impl Client {
     ) -> Result<Watch, ClientError> {
         let (url, response) = self.send(&Outgoing::watch(namespace, prefix, after)).await?;
         if !response.status().is_success() {
-            return Err(self.whole(url, response).await?.into_error());
+            return Err(self.whole(url, response).await?.into_watch_error());
         }
         let chunks = Export { url, body: response.into_body(), timeout: WATCH_SILENCE_MAX };
         Ok(Watch { chunks, text: Vec::new() })
@@ -333,6 +338,19 @@ impl Answer {
     fn into_error(self) -> ClientError {
         let retry_after = self.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
         problem_error(self.url, self.status.as_u16(), retry_after, &self.body)
+    }
+
+    /// The same for a watch: where the place that was asked for is gone, the body says which are known.
+    fn into_watch_error(self) -> ClientError {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let mut error = self.into_error();
+        if let ClientError::Refused { status: 410, detail, .. } = &mut error
+            && let Some(oldest) = problem["oldest"].as_str()
+            && let Some(newest) = problem["newest"].as_str()
+        {
+            *detail = format!("{detail}; oldest is {oldest}, newest is {newest}");
+        }
+        error
     }
 }
 

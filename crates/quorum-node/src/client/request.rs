@@ -66,8 +66,8 @@ impl Outgoing {
         Self { method: Method::GET, path_and_query, write_id, is_retry, body: Bytes::new() }
     }
 
-    pub(super) fn batch(body: Bytes) -> Self {
-        Self { method: Method::POST, body, ..Self::plain("/v1/batch") }
+    pub(super) fn batch(body: Bytes, is_retry: bool) -> Self {
+        Self { method: Method::POST, is_retry, body, ..Self::plain("/v1/batch") }
     }
 
     pub(super) fn forget(member: &PeerId) -> Self {
@@ -192,6 +192,17 @@ mod tests {
         options.timeout = Some(Duration::from_millis(1_500));
         options.durability = Some(Durability::Relaxed);
         assert_eq!(path(&options), "/v1/kv/ns/k?w=all&timeout=1500ms&durability=relaxed");
+    }
+
+    #[test]
+    fn only_a_retry_says_that_it_is_one() {
+        let node: NodeUrl = "http://a:1".parse().expect("an address");
+        for (is_retry, said) in [(false, None), (true, Some("1"))] {
+            let request = Outgoing::batch(Bytes::new(), is_retry).build(&node, Full::default());
+            let request = request.expect("a request");
+            let header = request.headers().get("quorum-retry");
+            assert_eq!(header.map(|header| header.to_str().expect("text")), said);
+        }
     }
 
     #[test]

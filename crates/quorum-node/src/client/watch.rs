@@ -15,7 +15,7 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 pub struct Event {
     /// Where in the node's order of changes it is; whoever comes back with it goes on behind it.
     pub id: String,
-    /// `put`, `delete`, `ready` or `gone`.
+    /// `put`, `delete`, `ready`, `gone`, or `place` for one that only says how far the stream is.
     pub kind: String,
     /// What the node says of it.
     pub data: Value,
@@ -76,8 +76,11 @@ fn parsed(piece: &str) -> Option<Event> {
         let value = piece.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(value.strip_prefix(' ').unwrap_or(value).to_owned())
     };
-    let data = serde_json::from_str(&field("data")?).ok()?;
-    Some(Event { id: field("id")?, kind: field("event")?, data })
+    let (id, kind, data) = (field("id")?, field("event"), field("data"));
+    match (kind, data) {
+        (None, None) => Some(Event { id, kind: "place".to_owned(), data: Value::Null }),
+        (kind, data) => Some(Event { id, kind: kind?, data: serde_json::from_str(&data?).ok()? }),
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +93,7 @@ mod tests {
         assert_eq!((event.id.as_str(), event.kind.as_str()), ("01-7", "put"));
         assert_eq!(event.data["key"], "a");
         assert_eq!(parsed("event: put\ndata: {}"), None);
+        let place = parsed(": alive\nid: 01-9").expect("a place");
+        assert_eq!((place.id.as_str(), place.kind.as_str()), ("01-9", "place"));
     }
 }

@@ -22,7 +22,7 @@ use super::{query, receipt};
 use crate::client::TextOrBase64;
 use crate::record::{Key, Namespace};
 use crate::service::Service;
-use crate::write::WriteRequest;
+use crate::write::{WriteFailed, WriteRequest};
 
 /// Most writes of one request.
 const ITEMS_MAX: usize = 1_000;
@@ -72,7 +72,9 @@ pub(super) async fn batch(
     }
     let members = service.config().members.len();
     let requests = batch.writes.into_iter().enumerate().map(|(index, item)| {
-        request_of(item, members, is_retry).map_err(|(field, detail)| Problem::InvalidItem {
+        let request = request_of(item, members, is_retry);
+        let checked = request.and_then(|request| check(&service, &request).map(|()| request));
+        checked.map_err(|(field, detail)| Problem::InvalidItem {
             field: format!("writes[{index}]{field}"),
             detail,
         })
@@ -83,6 +85,14 @@ pub(super) async fn batch(
 
 fn check_uri(uri: &Uri) -> Result<(), Problem> {
     query::check_none(uri)
+}
+
+/// What is wrong with a write that its namespace, or this node, does not allow.
+fn check(service: &Service, request: &WriteRequest) -> Result<(), (String, String)> {
+    service.check(request).map_err(|failed| match failed {
+        WriteFailed::Forbidden { field, detail } => (format!(".{field}"), detail),
+        other => (".value".to_owned(), other.to_string()),
+    })
 }
 
 /// The write that an item means, or which field of it is wrong and why.

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use quorum_core::{QuorumError, QuorumFailureReason, Receipt};
+use quorum_core::{QuorumError, QuorumFailureReason, Receipt, WriteId};
 use serde_json::{Map, Value, json};
 
 use super::receipt;
@@ -61,7 +61,13 @@ pub(super) enum Problem {
     /// Too few members answered a read, or the first phase of a write: then nothing was written.
     ReadQuorumNotMet { too_few: TooFewAnswers, is_write: bool },
     /// A retry could not be looked up: nothing happened now, what became of the first attempt is unknown.
-    LookupUnreachable { too_few: TooFewAnswers },
+    LookupUnreachable { write_id: WriteId, too_few: TooFewAnswers },
+    /// An earlier attempt was found and could not be driven to an end now.
+    Unsettled { write_id: WriteId, detail: String },
+    /// The node has lost its data and takes no writes until it has everything again.
+    Recovering,
+    /// The write id is too old for anybody to tell what became of it.
+    WriteExpired { write_id: WriteId },
     /// A read found a value at too few members and could not bring it to more.
     WriteBackFailed { detail: String },
     /// The body is longer than the limit.
@@ -157,6 +163,16 @@ impl Problem {
                 let (status, outcome) = (S::SERVICE_UNAVAILABLE, Some("indeterminate"));
                 ("lookup-unreachable", status, "Retry not looked up", outcome, Some(1))
             }
+            Self::Unsettled { .. } => {
+                let (status, outcome) = (S::SERVICE_UNAVAILABLE, Some("indeterminate"));
+                ("retry-unsettled", status, "Earlier attempt not settled", outcome, Some(1))
+            }
+            Self::Recovering => {
+                ("recovering", S::SERVICE_UNAVAILABLE, "Recovering", NOT_APPLIED, Some(5))
+            }
+            Self::WriteExpired { .. } => {
+                ("write-expired", S::GONE, "Too long ago to tell", None, None)
+            }
             Self::WriteBackFailed { .. } => {
                 let status = S::SERVICE_UNAVAILABLE;
                 ("write-back-failed", status, "Newest value at too few members", None, Some(1))
@@ -234,13 +250,24 @@ impl Problem {
                 format!("{too_few}; nothing was written")
             }
             Self::ReadQuorumNotMet { too_few, is_write: false } => too_few.to_string(),
-            Self::LookupUnreachable { too_few } => format!(
+            Self::Unsettled { detail, .. } => {
+                format!("{detail}; retry with the same Idempotency-Key")
+            }
+            Self::Recovering => {
+                "the node has lost its data and does not have everything again; nothing was written, use another node".into()
+            }
+            Self::WriteExpired { write_id } => {
+                format!("what became of write {write_id} is no longer known: read its key")
+            }
+            Self::LookupUnreachable { too_few, .. } => format!(
                 "{too_few}, too few to know whether the write took effect; nothing was written now: retry with the same Idempotency-Key"
             ),
             Self::WriteBackFailed { detail } => {
                 format!("{detail}; returning it could make a later read go back behind it")
             }
-            Self::RetryTooOld { detail } => format!("{detail}; nothing was written"),
+            Self::RetryTooOld { detail } => {
+                format!("{detail}; nothing was written now, an earlier attempt may have been: read the key")
+            }
             Self::IdConflict { detail }
             | Self::NotForgotten { detail }
             | Self::Unreadable { detail }
@@ -260,7 +287,15 @@ impl Problem {
             Self::InvalidItem { field, .. } => json!({ "field": field }),
             Self::WatchGone { oldest, newest } => json!({ "oldest": oldest, "newest": newest }),
             Self::ReadQuorumNotMet { too_few, .. } => unanswered("read_quorum_not_met", too_few),
-            Self::LookupUnreachable { too_few } => unanswered("lookup_unreachable", too_few),
+            Self::LookupUnreachable { write_id, too_few } => {
+                let mut fields = unanswered("lookup_unreachable", too_few);
+                fields["write_id"] = write_id.to_string().into();
+                fields
+            }
+            Self::Unsettled { write_id, .. } => {
+                json!({ "reason": "unsettled", "write_id": write_id.to_string() })
+            }
+            Self::WriteExpired { write_id } => json!({ "write_id": write_id.to_string() }),
             Self::QuorumNotMet { receipt, cause } => {
                 receipt::indeterminate(receipt, reason_of(cause))
             }
@@ -350,7 +385,11 @@ impl From<WriteFailed> for Problem {
             WriteFailed::NoReadQuorum(too_few) => {
                 Self::ReadQuorumNotMet { too_few, is_write: true }
             }
-            WriteFailed::LookupUnreachable(too_few) => Self::LookupUnreachable { too_few },
+            WriteFailed::LookupUnreachable { write_id, too_few } => {
+                Self::LookupUnreachable { write_id, too_few }
+            }
+            WriteFailed::Unsettled { write_id, detail } => Self::Unsettled { write_id, detail },
+            WriteFailed::Recovering => Self::Recovering,
             WriteFailed::Refused(error) => error.into(),
             WriteFailed::Indeterminate { receipt, cause } => Self::QuorumNotMet { receipt, cause },
         }
@@ -365,6 +404,7 @@ impl From<ReadFailed> for Problem {
                 Self::ReadQuorumNotMet { too_few, is_write: false }
             }
             ReadFailed::WriteBack(cause) => Self::WriteBackFailed { detail: cause.to_string() },
+            ReadFailed::NotTaken { .. } => Self::WriteBackFailed { detail: failed.to_string() },
             ReadFailed::Store(error) => error.into(),
         }
     }
@@ -376,6 +416,10 @@ impl From<StoreError> for Problem {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::TooLarge { what, limit, .. } => Self::TooLarge { what, bytes_max: limit },
             StoreError::IdConflict { .. } => Self::IdConflict { detail: error.to_string() },
+            StoreError::FromTheFuture { .. } | StoreError::Clock(_) => {
+                Self::ClockFault { detail: error.to_string() }
+            }
+            StoreError::Overtaken { .. } => Self::IdConflict { detail: error.to_string() },
             StoreError::RetryTooOld { .. } => Self::RetryTooOld { detail: error.to_string() },
             StoreError::Failed { .. } => Self::StoreFailed { detail: error.to_string() },
             StoreError::Unreadable { .. } => Self::Unreadable { detail: error.to_string() },

@@ -16,6 +16,7 @@ use futures_util::{Stream, stream};
 use quorum_core::Incarnation;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use super::path;
 use super::problem::Problem;
@@ -23,11 +24,11 @@ use super::query::WatchParameters;
 use crate::bytes_json;
 use crate::record::Namespace;
 use crate::service::Service;
-use crate::store::{Change, Changes, StoreError};
+use crate::store::{Change, Changes, StoreError, StoredRecord};
 
 /// Changes looked at at once.
 const PAGE_CHANGES: usize = 256;
-/// How often a silent stream says that it is alive.
+/// How often a silent stream says that it is alive, and how far it is; oftener where clients are cut off sooner.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The places for watchers. Cloning shares them.
@@ -67,7 +68,9 @@ pub(super) async fn watch(
             }
         }
     };
+    let keep_alive = KEEP_ALIVE.min(service.config().watch.stall_timeout / 3);
     let watcher = Watcher {
+        keep_alive,
         service,
         namespace,
         prefix,
@@ -75,6 +78,7 @@ pub(super) async fn watch(
         after,
         changed,
         is_new: true,
+        said_at: Instant::now(),
         _place: place,
     };
     let headers = [
@@ -102,6 +106,9 @@ struct Watcher {
     after: u64,
     changed: watch::Receiver<u64>,
     is_new: bool,
+    keep_alive: Duration,
+    /// When something was said last.
+    said_at: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -143,7 +150,11 @@ impl Watcher {
                         .flat_map(|change| self.change(change))
                         .collect();
                     if !events.is_empty() {
+                        self.said_at = Instant::now();
                         return Ok(Next::Events(events.into()));
+                    }
+                    if self.said_at.elapsed() >= self.keep_alive {
+                        return Ok(self.place());
                     }
                     if is_at_end && let Some(said) = self.wait().await {
                         return Ok(said);
@@ -159,28 +170,34 @@ impl Watcher {
         tokio::select! {
             () = stopping.cancelled() => Some(Next::End),
             changed = self.changed.changed() => changed.err().map(|_| Next::End),
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                Some(Next::Events(Bytes::from_static(b": keep-alive\n\n")))
-            }
+            () = tokio::time::sleep_until(self.said_at + self.keep_alive) => Some(self.place()),
         }
     }
 
     fn is_watched(&self, change: &Change) -> bool {
-        let content = &change.record.content;
-        content.namespace == self.namespace && content.key.as_bytes().starts_with(&self.prefix)
+        change.namespace == self.namespace && change.key.as_bytes().starts_with(&self.prefix)
     }
 
     fn change(&self, change: &Change) -> Bytes {
-        let (record, content) = (&change.record.record, &change.record.content);
         let mut data = Map::new();
-        bytes_json::insert(&mut data, "key", content.key.as_bytes());
-        if let Some(value) = &content.value {
-            bytes_json::insert(&mut data, "value", value);
+        bytes_json::insert(&mut data, "key", change.key.as_bytes());
+        let mut kind = "delete";
+        if let Some(StoredRecord { record, content }) = &change.record {
+            if let Some(value) = &content.value {
+                bytes_json::insert(&mut data, "value", value);
+                kind = "put";
+            }
+            data.insert("version".into(), record.version().to_string().into());
+            data.insert("write_id".into(), record.write_id.to_string().into());
         }
-        data.insert("version".into(), record.version().to_string().into());
-        data.insert("write_id".into(), record.write_id.to_string().into());
-        let kind = if content.value.is_some() { "put" } else { "delete" };
         self.event(kind, change.number, &Value::Object(data))
+    }
+
+    /// Says which place the stream has reached, without an event (HTML standard, section 9.2.6): whoever comes back goes
+    /// on from there, however much else has changed meanwhile.
+    fn place(&mut self) -> Next {
+        self.said_at = Instant::now();
+        Next::Events(format!(": alive\nid: {}\n\n", id(self.incarnation, self.after)).into())
     }
 
     fn event(&self, kind: &str, number: u64, data: &Value) -> Bytes {

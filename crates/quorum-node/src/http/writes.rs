@@ -20,9 +20,7 @@ pub(super) async fn status(State(service): State<Service>, uri: Uri) -> Result<R
     let timeout = timeout.unwrap_or_else(|| service.config().quorum.read_timeout);
     let status = service.write_status(write_id, copies, timeout).await?;
     if status.outcome == WriteOutcome::Expired {
-        return Err(Problem::RetryTooOld {
-            detail: format!("write id {write_id} is too old to tell"),
-        });
+        return Err(Problem::WriteExpired { write_id });
     }
     Ok(Json(body(&status, copies)).into_response())
 }

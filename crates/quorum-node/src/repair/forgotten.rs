@@ -57,6 +57,11 @@ fn rescue_from(data_dir: &Path, frontier: &Frontier) {
     }
 }
 
+/// Whether some life was set aside and not looked through.
+pub(crate) fn is_waiting(data_dir: &Path) -> bool {
+    !waiting(data_dir).is_empty()
+}
+
 /// Directories that were set aside and not looked through, each with the file for what only it holds.
 fn waiting(data_dir: &Path) -> Vec<(PathBuf, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(data_dir) else { return Vec::new() };

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,12 +18,17 @@ use serde::{Deserialize, Serialize};
 
 use super::compare::{Difference, differences};
 use crate::service::Service;
-use crate::store::{ScrubPage, Store, StoreError};
+use crate::store::{RangeSum, ScrubPage, Store, StoreError};
 
 /// How long a peer may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often keys are looked at that somebody found damaged.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long after a vain attempt a damaged record is tried again: whoever has it intact may be back.
+const MEND_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Damaged records that are tried again, at most, and at most at once. The next pass finds those beyond.
+const UNREPAIRED_MAX: usize = 65_536;
+const MEND_AGAIN_MAX: usize = 64;
 
 /// What the scrub has done since the node started.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,8 +85,8 @@ struct Scrub {
     service: Service,
     clock: Arc<dyn Clock>,
     pass: usize,
-    /// Damaged records that nobody could replace, and the pass in which that was found last.
-    unrepaired: BTreeMap<Bytes, usize>,
+    /// Damaged records that nobody could replace, and when that was last tried.
+    unrepaired: BTreeMap<Bytes, Instant>,
 }
 
 impl Scrub {
@@ -104,9 +109,22 @@ impl Scrub {
 
     async fn mend_damaged(&mut self) {
         for key in self.store().take_damaged() {
-            if !self.unrepaired.contains_key(&key) {
-                self.mend(&key).await;
-            }
+            self.come_upon(&key).await;
+        }
+        let now = self.clock.now();
+        let is_due = |tried: &Instant| now.saturating_duration_since(*tried) >= MEND_AGAIN_AFTER;
+        let due = self.unrepaired.iter().filter(|(_, tried)| is_due(tried));
+        let due: Vec<Bytes> = due.map(|(key, _)| key.clone()).take(MEND_AGAIN_MAX).collect();
+        for key in &due {
+            self.mend(key).await;
+        }
+    }
+
+    /// Looks at a damaged record, unless it is known and waits for its next attempt.
+    async fn come_upon(&mut self, key: &Bytes) {
+        if !self.unrepaired.contains_key(key) {
+            self.found(ScrubFinding::Corrupt);
+            self.mend(key).await;
         }
     }
 
@@ -128,7 +146,7 @@ impl Scrub {
             };
             self.service.scrub().report.lock().records_checked += page.records;
             for key in &page.damaged {
-                self.mend(key).await;
+                self.come_upon(key).await;
             }
             self.mend_damaged().await;
             self.compare(after.as_ref(), &page, self.pass + pages).await;
@@ -140,13 +158,10 @@ impl Scrub {
             }
         }
         self.pass += 1;
-        let now = self.pass;
-        self.unrepaired.retain(|_, seen| *seen + 1 >= now);
         let mut report = self.service.scrub().report.lock();
         report.passes += 1;
         report.records_checked = 0;
         report.last_pass_ended_ms = wall_millis(&*self.clock);
-        report.unrepaired = self.unrepaired.len() as u64;
     }
 
     /// Waits so that reading stays within its rate.
@@ -156,22 +171,47 @@ impl Scrub {
         self.clock.sleep_until(self.clock.now() + Duration::from_secs_f64(seconds)).await;
     }
 
-    /// Replaces a damaged record by a peer's copy.
+    /// Replaces a damaged record by a peer's copy, if it is still damaged and somebody has one.
     async fn mend(&mut self, key: &Bytes) {
-        self.found(ScrubFinding::Corrupt);
-        let name = key.escape_ascii().to_string();
-        let peers: Vec<PeerId> =
-            self.service.endpoint().peers().into_iter().map(|peer| peer.peer).collect();
-        for peer in &peers {
-            if self.take_over(peer, key).await {
-                tracing::error!(key = name, from = %peer, "a damaged record was found and repaired");
+        let (is_known, name) = (self.unrepaired.contains_key(key), key.escape_ascii().to_string());
+        match self.replaced(key).await {
+            Some(peer) => {
+                tracing::error!(key = name, from = %peer, "a damaged record was repaired");
                 self.unrepaired.remove(key);
-                return;
+            }
+            None if self.is_sound(key).await => {
+                self.unrepaired.remove(key);
+            }
+            None => {
+                if !is_known {
+                    tracing::error!(
+                        key = name,
+                        "a damaged record was found, and no peer could replace it now"
+                    );
+                }
+                if is_known || self.unrepaired.len() < UNREPAIRED_MAX {
+                    self.unrepaired.insert(key.clone(), self.clock.now());
+                }
             }
         }
-        tracing::error!(key = name, "a damaged record was found, and no peer could replace it now");
-        self.unrepaired.insert(key.clone(), self.pass);
         self.service.scrub().report.lock().unrepaired = self.unrepaired.len() as u64;
+    }
+
+    /// The peer whose copy was put over the local one.
+    async fn replaced(&self, key: &Bytes) -> Option<PeerId> {
+        for peer in self.service.endpoint().peers() {
+            if peer.connected_since.is_some() && self.take_over(&peer.peer, key).await {
+                return Some(peer.peer);
+            }
+        }
+        None
+    }
+
+    /// Whether what is stored under a key is no longer damaged: another write may have taken its place.
+    async fn is_sound(&self, key: &Bytes) -> bool {
+        let (store, key) = (self.store().clone(), key.clone());
+        let reading = tokio::task::spawn_blocking(move || store.is_sound_at(&key));
+        reading.await.is_ok_and(|read| read.unwrap_or(false))
     }
 
     /// Compares a range with a peer.
@@ -191,14 +231,18 @@ impl Scrub {
             through: through.clone(),
             ignore_tombstones_through: ignored,
         };
-        let Answer::RangeDigest { records, digest } = self.ask(&peer.peer, question).await else {
+        let Answer::RangeDigest { records, digest, is_complete } =
+            self.ask(&peer.peer, question).await
+        else {
             return;
         };
+        let theirs = RangeSum { records, digest, is_complete };
         let (store, from, to) = (self.store().clone(), after.clone(), through.clone());
         let ours = tokio::task::spawn_blocking(move || {
             store.range_digest(from.as_deref(), to.as_deref(), ignored)
         });
-        if ours.await.is_ok_and(|ours| ours.is_ok_and(|ours| ours == (records, digest))) {
+        let ours = ours.await;
+        if is_complete && ours.is_ok_and(|ours| ours.is_ok_and(|ours| ours == theirs)) {
             return;
         }
         self.settle(&peer.peer, after, through, ignored).await;

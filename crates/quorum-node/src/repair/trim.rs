@@ -31,13 +31,27 @@ fn overdue(ours: &Frontier, floor: &Frontier, entries_max: u64) -> Frontier {
     lineages.sort_by_key(|(lineage, _)| lineage.epoch);
     for (lineage, held) in lineages {
         let from = floor.of(lineage).map_or(0, SeqSet::contiguous);
-        let step = held.contiguous().saturating_sub(from).min(excess);
-        if step > 0 {
-            overdue.insert_range(lineage, 1, from + step);
-            excess -= step;
+        let (up_to, gone) = first_beyond(held, from, excess);
+        if gone > 0 {
+            overdue.insert_range(lineage, 1, up_to);
+            excess -= gone;
         }
     }
     overdue
+}
+
+/// The place up to which at most `count` numbers of `held` lie beyond `from`, and how many do. Gaps have no entries.
+fn first_beyond(held: &SeqSet, from: u64, count: u64) -> (u64, u64) {
+    let (mut up_to, mut passed) = (from, 0);
+    for (first, last) in held.intervals().filter(|(_, last)| *last > from) {
+        if passed == count {
+            break;
+        }
+        let first = first.max(from + 1);
+        let step = (last - first + 1).min(count - passed);
+        (up_to, passed) = (first + step - 1, passed + step);
+    }
+    (up_to, passed)
 }
 
 #[cfg(test)]
@@ -66,6 +80,16 @@ mod tests {
         let floor: Frontier = [(late, SeqSet::up_to(90))].into_iter().collect();
         assert_eq!(overdue(&ours, &floor, 20), Frontier::new());
         assert_eq!(overdue(&ours, &floor, 15).of(&early), Some(&SeqSet::up_to(5)));
+    }
+
+    /// A record that is refused here for good must not make the log grow for ever.
+    #[test]
+    fn what_lies_behind_a_gap_goes_as_well() {
+        let of = lineage("n1", 1);
+        let ours: Frontier =
+            [(of.clone(), SeqSet::from(vec![(1, 5), (7, 20)]))].into_iter().collect();
+        assert_eq!(overdue(&ours, &Frontier::new(), 9).of(&of), Some(&SeqSet::up_to(11)));
+        assert_eq!(overdue(&ours, &Frontier::new(), 14).of(&of), Some(&SeqSet::up_to(5)));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! was overwritten since is passed over: the later one shows the key's newest value.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use quorum_core::Record;
 use tokio::sync::watch;
 
 use super::Store;
@@ -13,6 +15,7 @@ use super::engine::{PageLimit, Space, View};
 use super::error::StoreError;
 use super::read::{StoredRecord, stored};
 use super::schema::{Corrupt, LineageNumber, RecordKey};
+use crate::record::{Key, Namespace};
 
 /// Payload and key bytes read at once.
 const PAGE_BYTES: usize = 1 << 20;
@@ -23,8 +26,13 @@ const PAGE_BYTES: usize = 1 << 20;
 pub struct Change {
     /// Its number on this node, from 1 in the life of the data directory.
     pub number: u64,
-    /// The record, which is still the newest of its key; a tombstone is a change too.
-    pub record: StoredRecord,
+    /// Where its key lives.
+    pub namespace: Namespace,
+    /// The key.
+    pub key: Key,
+    /// The record, which is still the newest of its key; a tombstone is a change too. `None` if the key was deleted, and
+    /// its tombstone is purged by now.
+    pub record: Option<StoredRecord>,
 }
 
 /// A page of changes.
@@ -52,14 +60,17 @@ pub enum Changes {
 pub(super) struct ChangeEntry {
     pub(super) lineage: LineageNumber,
     pub(super) seq: u64,
+    /// Whether the key was deleted by it.
+    pub(super) is_tombstone: bool,
     pub(super) key: RecordKey,
 }
 
 impl ChangeEntry {
     pub(super) fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(12 + self.key.bytes().len());
+        let mut bytes = BytesMut::with_capacity(13 + self.key.bytes().len());
         bytes.put_u32(self.lineage.0);
         bytes.put_u64(self.seq);
+        bytes.put_u8(u8::from(self.is_tombstone));
         bytes.put_slice(self.key.bytes());
         bytes.freeze()
     }
@@ -67,8 +78,14 @@ impl ChangeEntry {
     pub(super) fn decode(value: &Bytes) -> Result<Self, Corrupt> {
         let corrupt = Corrupt { what: "change" };
         let (lineage, rest) = value.split_first_chunk().ok_or(corrupt)?;
-        let (seq, key) = rest.split_first_chunk().ok_or(corrupt)?;
+        let (seq, rest) = rest.split_first_chunk().ok_or(corrupt)?;
+        let (is_tombstone, key) = match rest.split_first().ok_or(corrupt)? {
+            (0, key) => (false, key),
+            (1, key) => (true, key),
+            _ => return Err(corrupt),
+        };
         Ok(Self {
+            is_tombstone,
             lineage: LineageNumber(u32::from_be_bytes(*lineage)),
             seq: u64::from_be_bytes(*seq),
             key: RecordKey::from_bytes(value.slice(value.len() - key.len()..)),
@@ -117,15 +134,28 @@ impl Store {
             }
             let (number, entry) = (change_number(&key)?, ChangeEntry::decode(&value)?);
             next = number;
-            let Some(record) = self.record_at(&*view, &entry.key)? else { continue };
-            let is_its = self.shared.lineages.read().name(entry.lineage)? == &record.dot.lineage
-                && record.dot.seq == entry.seq;
-            if is_its && record.is_intact() {
-                bytes += record.payload.len();
-                changes.push(Change { number, record: stored(record)? });
+            if let Some(record) = self.shown(&*view, &entry)? {
+                bytes += record.as_ref().map_or(0, |record| record.payload.len());
+                let (namespace, key) = entry.key.split()?;
+                let record = record.map(stored).transpose()?;
+                changes.push(Change { number, namespace, key, record });
             }
         }
         Ok(Changes::Page { changes, next })
+    }
+
+    /// What a change shows now: its record, or that its key is gone for good. Nothing if a later change shows the key.
+    fn shown(
+        &self,
+        view: &dyn View,
+        entry: &ChangeEntry,
+    ) -> Result<Option<Option<Arc<Record>>>, StoreError> {
+        let Some(record) = self.record_at(view, &entry.key)? else {
+            return Ok(entry.is_tombstone.then_some(None));
+        };
+        let is_its = self.shared.lineages.read().name(entry.lineage)? == &record.dot.lineage
+            && record.dot.seq == entry.seq;
+        Ok((is_its && record.is_intact()).then_some(Some(record)))
     }
 
     /// The number of the last synced change, and a ring when there is a later one.
@@ -142,8 +172,11 @@ mod tests {
     #[test]
     fn entries_read_back_and_order_by_number() {
         let key = RecordKey::from_parts("ns", b"k");
-        let entry = ChangeEntry { lineage: LineageNumber(7), seq: 9, key };
-        assert_eq!(ChangeEntry::decode(&entry.encode()), Ok(entry));
+        for is_tombstone in [false, true] {
+            let key = key.clone();
+            let entry = ChangeEntry { lineage: LineageNumber(7), seq: 9, is_tombstone, key };
+            assert_eq!(ChangeEntry::decode(&entry.encode()), Ok(entry));
+        }
         assert!(ChangeEntry::decode(&Bytes::from_static(b"short")).is_err());
         assert!(change_key(255) < change_key(256));
         assert_eq!(change_number(&change_key(256)), Ok(256));

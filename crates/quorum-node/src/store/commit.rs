@@ -6,6 +6,7 @@
 //! only.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use quorum_core::{Applied, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
@@ -122,6 +123,7 @@ impl Committer {
         self.unsynced.covered.extend(finished.covered);
         self.unsynced.records += finished.records;
         self.unsynced.since.get_or_insert(now);
+        self.shared.has_unsynced.store(true, Ordering::Release);
         if wants_sync {
             self.shared.publish_trimmed(&finished.trimmed);
             self.synced(now);
@@ -147,6 +149,7 @@ impl Committer {
     /// Shows readers what is synced now, and lets the frontier cover it.
     fn synced(&mut self, started: Instant) {
         let unsynced = std::mem::take(&mut self.unsynced);
+        self.shared.has_unsynced.store(false, Ordering::Release);
         self.shared.publish(self.latest.clone(), &unsynced.covered, self.held.changes);
         let took = self.shared.clock.now().saturating_duration_since(started);
         self.shared.count_sync(unsynced.records);
@@ -255,6 +258,7 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
                 }
                 Admitted::Covers { covers, void: false } => Ok(draft.adopt(&covers)),
                 Admitted::Covers { covers, void: true } => Ok(draft.adopt_void(&covers)),
+                Admitted::HeldHere { covers, stand_in } => Ok(draft.adopt_held(&covers, &stand_in)),
                 Admitted::Answered(reply) => Ok(reply),
             };
             let replies = items.into_iter().map(reply).collect::<Result<_, _>>()?;
@@ -273,6 +277,10 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
         }
         Job::Forget { write_ids, done } => {
             write_ids.iter().for_each(|write_id| draft.forget(write_id));
+            Answer::Finished { done }
+        }
+        Job::Sync { done } => {
+            draft.sync();
             Answer::Finished { done }
         }
         Job::Close { hlc, done } => {

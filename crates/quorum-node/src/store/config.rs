@@ -32,6 +32,8 @@ pub struct StoreConfig {
     pub relaxed_sync_after: Duration,
     /// Timestamps reserved ahead, as time; renewed when half of it is used.
     pub clock_headroom: Duration,
+    /// How far ahead of this node's clock a version may lie that a write must be stamped above.
+    pub clock_skew_max: Duration,
     /// How long a write id is remembered, by the time in its version.
     pub write_id_horizon: Duration,
     /// Intervals a lineage's frontier may fall into before records that would add one are answered
@@ -61,6 +63,7 @@ impl Default for StoreConfig {
             batch_records_max: 2_048,
             relaxed_sync_after: Duration::from_millis(50),
             clock_headroom: Duration::from_secs(10),
+            clock_skew_max: Duration::from_secs(300),
             write_id_horizon: Duration::from_secs(24 * 60 * 60),
             intervals_max: 4_096,
             changes_max: 100_000,

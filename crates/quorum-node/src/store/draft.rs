@@ -9,7 +9,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use quorum_core::{
-    Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, Version, WriteId,
+    Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, StandIn, Version,
+    WriteId,
 };
 
 use super::changes::{ChangeEntry, change_key};
@@ -114,7 +115,10 @@ impl<'a> Draft<'a> {
         };
         let held = self.held.frontier.entry(lineage).or_default();
         let is_covered = held.contains(record.dot.seq);
-        if !is_covered && adds_interval(held, record.dot.seq, self.config.intervals_max) {
+        // One that stands for others too may close what they leave open.
+        let intervals_max =
+            self.config.intervals_max.saturating_mul(if covers.is_empty() { 1 } else { 2 });
+        if !is_covered && adds_interval(held, record.dot.seq, intervals_max) {
             return Ok(Reply::Busy { reason: Busy::Gaps });
         }
         if let Some(reply) = self.refuse_covers(covers) {
@@ -128,6 +132,13 @@ impl<'a> Draft<'a> {
                 self.cover_all(covers, Some((key, record.hlc)));
                 return Ok(Reply::Stored);
             }
+            // It was overwritten here by a delete that is purged by now.
+            (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
+                self.cover_all(covers, Some((key, record.hlc)));
+                let origin = record.dot.lineage.origin.clone();
+                let version = Version { hlc: self.held.purged, origin };
+                return Ok(Reply::Superseded { version, is_same_write: false });
+            }
             // The record of a covered dot was here, and is gone for good.
             (Merged::Newest, _) if is_covered => {
                 return Ok(Reply::Refused { reason: Refusal::TooOld });
@@ -137,7 +148,9 @@ impl<'a> Draft<'a> {
                 Reply::Stored
             }
             (Merged::Duplicate, _) => Reply::Stored,
-            (Merged::Superseded, Some(version)) => Reply::Superseded { version },
+            (Merged::Superseded, Some(version)) => {
+                Reply::Superseded { version, is_same_write: self.is_executed_later(record)? }
+            }
             (Merged::Drift { replaces }, _) => {
                 if replaces {
                     self.put(record, lineage, key, is_tombstone, outcome.tombstone);
@@ -187,6 +200,22 @@ impl<'a> Draft<'a> {
         Reply::Stored
     }
 
+    /// Covers dots for which a record stands that is here already, or a newer one of its key.
+    pub(crate) fn adopt_held(&mut self, covers: &[(Lineage, SeqSet)], stand_in: &StandIn) -> Reply {
+        let lineage = self.lineages.read().number(&stand_in.dot.lineage);
+        let held = lineage.and_then(|lineage| self.held.frontier.get(&lineage));
+        if !held.is_some_and(|held| held.contains(stand_in.dot.seq)) {
+            return Reply::Busy { reason: Busy::Gaps };
+        }
+        if let Some(reply) = self.refuse_covers(covers) {
+            return reply;
+        }
+        self.finished.wants_sync = true;
+        let key = RecordKey::from_bytes(stand_in.key.clone());
+        self.cover_all(covers, Some((&key, stand_in.hlc)));
+        Reply::Stored
+    }
+
     /// Remembers something about a member.
     pub(crate) fn establish(&mut self, fact: &Fact) {
         self.finished.wants_sync = true;
@@ -199,6 +228,11 @@ impl<'a> Draft<'a> {
         }
         let (key, value) = fact.encode();
         self.finished.batch.put(Space::Meta, key, value);
+    }
+
+    /// Syncs what was committed before.
+    pub(crate) fn sync(&mut self) {
+        self.finished.wants_sync = true;
     }
 
     /// Issues nothing at or below this time any more, in this or any later start.
@@ -409,7 +443,7 @@ impl<'a> Draft<'a> {
         let value = head.encode(&record.payload);
         self.finished.batch.put(Space::Records, key.bytes().clone(), value);
         self.held.changes += 1;
-        let entry = ChangeEntry { lineage, seq: record.dot.seq, key: key.clone() };
+        let entry = ChangeEntry { lineage, seq: record.dot.seq, is_tombstone, key: key.clone() };
         self.finished.batch.put(Space::Changes, change_key(self.held.changes), entry.encode());
     }
 
@@ -424,6 +458,16 @@ impl<'a> Draft<'a> {
             self.finished.batch.remove(Space::Changes, change_key(number));
         }
         self.held.first_change = end;
+    }
+
+    /// Whether the same write was taken under a newer version.
+    fn is_executed_later(&self, record: &Record) -> Result<bool, StoreError> {
+        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
+        let known = self.newest(Space::Writes, &write_id)?;
+        Ok(match known {
+            Some(known) => WriteEntry::decode(&known)?.hlc > record.hlc,
+            None => false,
+        })
     }
 
     /// Keeps the write id with the newest version that carries it.
@@ -474,13 +518,8 @@ impl<'a> Draft<'a> {
                 return Some(Reply::Refused { reason: Refusal::Policy });
             };
             let held = self.held.frontier.entry(lineage).or_default();
-            if held.interval_count() + seqs.interval_count() > self.config.intervals_max {
-                let mut together = held.clone();
-                together.merge(seqs);
-                if together.interval_count() > self.config.intervals_max.max(held.interval_count())
-                {
-                    return Some(Reply::Busy { reason: Busy::Gaps });
-                }
+            if adds_intervals(held, seqs, self.config.intervals_max) {
+                return Some(Reply::Busy { reason: Busy::Gaps });
             }
         }
         None
@@ -532,6 +571,21 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Whether covering `seqs` would make more intervals than allowed.
+///
+/// What closes the first gap is allowed as many again: dots of several keys that were written in turn arrive interleaved,
+/// key by key, and each leaves the gaps that the next one fills. Whatever else is full of gaps waits for that.
+fn adds_intervals(held: &SeqSet, seqs: &SeqSet, intervals_max: usize) -> bool {
+    if held.interval_count() + seqs.interval_count() <= intervals_max {
+        return false;
+    }
+    let mut together = held.clone();
+    together.merge(seqs);
+    let closes_first_gap = seqs.contains(held.contiguous() + 1);
+    let allowed = if closes_first_gap { intervals_max.saturating_mul(2) } else { intervals_max };
+    together.interval_count() > allowed.max(held.interval_count())
+}
+
 /// Whether covering `seq` would make one interval more than allowed.
 fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
     let touches = (seq > 1 && held.contains(seq - 1)) || held.contains(seq.saturating_add(1));
@@ -541,6 +595,19 @@ fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two keys written in turn, of which each leaves as many gaps as may be. Judging both alike would refuse both for ever.
+    #[test]
+    fn what_closes_the_first_gap_is_taken_although_it_leaves_gaps() {
+        let every_other = |from: u64| {
+            SeqSet::from((0..10).map(|i| (from + 2 * i, from + 2 * i)).collect::<Vec<_>>())
+        };
+        let (odd, even) = (every_other(1), every_other(2));
+        assert!(adds_intervals(&SeqSet::new(), &even, 9));
+        assert!(!adds_intervals(&SeqSet::new(), &odd, 9));
+        assert!(!adds_intervals(&odd, &even, 9), "it closes what the other one left");
+        assert!(adds_intervals(&SeqSet::new(), &odd, 4), "not without a bound");
+    }
 
     #[test]
     fn only_a_dot_apart_from_all_others_adds_an_interval() {

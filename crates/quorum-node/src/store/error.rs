@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use quorum_core::{ClusterId, PeerId, WriteId};
+use quorum_core::{ClockFault, ClusterId, PeerId, WriteId};
 
 use super::engine::EngineError;
 
@@ -35,6 +36,22 @@ pub enum StoreError {
     /// The caller gave a write id that names another write. Nothing happened; a retry needs an id of its own.
     #[error("write id {write_id} was used before for another write")]
     IdConflict {
+        /// The id.
+        write_id: WriteId,
+    },
+    /// This node's clock is not trusted, so it stamps no writes. Nothing happened; another node takes the write.
+    #[error("the clock is not trusted: {0}")]
+    Clock(ClockFault),
+    /// The write would have to be stamped above a version from the future, which would drag this node's clock along.
+    /// Nothing happened; a retry succeeds once that time has come, or the key was written anew.
+    #[error("the newest version of the key lies {} s ahead of this node's clock", .by.as_secs())]
+    FromTheFuture {
+        /// How far it is ahead.
+        by: Duration,
+    },
+    /// Another member has executed the write meanwhile, under a newer version. Nothing happened now.
+    #[error("write id {write_id} was executed through another member meanwhile")]
+    Overtaken {
         /// The id.
         write_id: WriteId,
     },

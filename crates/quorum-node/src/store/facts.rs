@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery};
+use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery, WriteId, wall_millis};
 
 use super::Store;
 use super::error::StoreError;
 use super::intake::Job;
 use super::schema::{Corrupt, decode_node, decode_u64, encode_u64};
+use super::write_id_age::write_id_millis;
 
 const RECOVERY: &[u8] = b"recovery";
 const REMEMBERED: &[u8] = b"remembered/";
 const STABLE: &[u8] = b"stable";
 const PURGED: &[u8] = b"purged";
+const RECOVERED_AT: &[u8] = b"recovered_at";
 const FORGOTTEN: &[u8] = b"forgotten/";
 
 /// Everything that is remembered.
@@ -21,6 +23,8 @@ const FORGOTTEN: &[u8] = b"forgotten/";
 pub(crate) struct Facts {
     recovery: Recovery,
     remembered: BTreeMap<PeerId, Incarnation>,
+    /// When a recovery ended last, in milliseconds since the Unix epoch; 0 if none ever did.
+    recovered_at: u64,
     stable: Hlc,
     pub(super) purged: Hlc,
     pub(super) forgotten: BTreeSet<Origin>,
@@ -31,6 +35,7 @@ impl Default for Facts {
         Self {
             recovery: Recovery::New,
             remembered: BTreeMap::new(),
+            recovered_at: 0,
             stable: Hlc::ZERO,
             purged: Hlc::ZERO,
             forgotten: BTreeSet::new(),
@@ -43,6 +48,8 @@ impl Default for Facts {
 pub(crate) enum Fact {
     Recovery(Recovery),
     Remembered(Origin),
+    /// The recovery ended at this time. Ids of writes that were overwritten by then may be missing.
+    RecoveredAt(u64),
     /// Up to here everything that any member wrote is held.
     Stable(Hlc),
     /// Up to here tombstones are purged, or about to be.
@@ -70,6 +77,7 @@ impl Fact {
                 key.put_slice(name);
                 (key.freeze(), Bytes::copy_from_slice(origin.incarnation.as_bytes()))
             }
+            Self::RecoveredAt(millis) => (Bytes::from_static(RECOVERED_AT), encode_u64(*millis)),
             Self::Stable(hlc) => (Bytes::from_static(STABLE), encode_u64(hlc.as_u64())),
             Self::Purged(hlc) => (Bytes::from_static(PURGED), encode_u64(hlc.as_u64())),
             Self::Forgotten(origin) => {
@@ -98,6 +106,8 @@ impl Facts {
             let corrupt = Corrupt { what: "remembered incarnation" };
             let incarnation = value.try_into().map_err(|_| corrupt)?;
             self.remembered.insert(decode_node(name)?, Incarnation::from_bytes(incarnation));
+        } else if key == RECOVERED_AT {
+            self.recovered_at = decode_u64(value)?;
         } else if key == STABLE {
             self.stable = Hlc::from_u64(decode_u64(value)?);
         } else if key == PURGED {
@@ -117,6 +127,7 @@ impl Facts {
             Fact::Remembered(origin) => {
                 self.remembered.insert(origin.node.clone(), origin.incarnation);
             }
+            Fact::RecoveredAt(millis) => self.recovered_at = *millis,
             Fact::Stable(hlc) => self.stable = self.stable.max(*hlc),
             Fact::Purged(hlc) => self.purged = self.purged.max(*hlc),
             Fact::Forgotten(origin) => {
@@ -131,6 +142,7 @@ impl Facts {
             Fact::Remembered(origin) => {
                 self.remembered.get(&origin.node) == Some(&origin.incarnation)
             }
+            Fact::RecoveredAt(millis) => self.recovered_at == *millis,
             Fact::Stable(hlc) => self.stable >= *hlc,
             Fact::Purged(hlc) => self.purged >= *hlc,
             Fact::Forgotten(origin) => self.forgotten.contains(origin),
@@ -151,7 +163,25 @@ impl Store {
     ///
     /// As for a write.
     pub async fn set_recovery(&self, recovery: Recovery) -> Result<(), StoreError> {
+        if (self.recovery(), recovery) == (Recovery::Recovering, Recovery::Complete) {
+            let now = wall_millis(&self.shared.clock);
+            self.establish(Fact::RecoveredAt(now)).await?;
+        }
         self.establish(Fact::Recovery(recovery)).await
+    }
+
+    /// Whether an id that is unknown here names no write that this store ever took.
+    ///
+    /// Whoever refilled after a loss got the current records with their ids, not those of writes that were overwritten by
+    /// then. So for as long as ids are told apart it vouches only for those that were made later.
+    #[must_use]
+    pub fn knows_all_of(&self, write_id: &WriteId) -> bool {
+        let recovered_at = self.shared.facts.read().recovered_at;
+        let skew_max = u64::try_from(self.shared.config.clock_skew_max.as_millis());
+        let surely_later = recovered_at.saturating_add(skew_max.unwrap_or(u64::MAX));
+        recovered_at == 0
+            || self.is_expired(recovered_at)
+            || write_id_millis(write_id).is_some_and(|made| made > surely_later)
     }
 
     /// The life in which a member was last known to be complete.
@@ -225,6 +255,7 @@ mod tests {
         let facts = [
             Fact::Recovery(Recovery::Complete),
             Fact::Remembered(origin.clone()),
+            Fact::RecoveredAt(5),
             Fact::Stable(Hlc::from_millis(7)),
             Fact::Purged(Hlc::from_millis(6)),
             Fact::Forgotten(origin),

@@ -44,6 +44,8 @@ pub(crate) enum Job {
     Trim { lineage: Lineage, up_to: u64, done: Done<u64> },
     /// Forget write ids.
     Forget { write_ids: Vec<WriteId>, done: Done<()> },
+    /// Sync whatever was committed before.
+    Sync { done: Done<()> },
     /// Make it durable that no version at or below this time is issued any more.
     Close { hlc: Hlc, done: Done<()> },
     /// Remove the oldest tombstones up to a time, one step of them; answers how many went, and whether that was all.
@@ -72,6 +74,7 @@ impl Job {
             Self::Merge { items, .. } => (items.len(), items.iter().map(Admitted::bytes).sum()),
             Self::Repair { record, .. } => (1, record.payload.len()),
             Self::Reserve { .. }
+            | Self::Sync { .. }
             | Self::Cover { .. }
             | Self::Trim { .. }
             | Self::Forget { .. }

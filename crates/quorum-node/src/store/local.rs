@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use quorum_core::{
-    Digest, Durability, Hlc, LocalStore, Record, Staged, Version, WriteId, wall_millis,
-};
+use quorum_core::{Digest, Durability, Hlc, LocalStore, Record, Staged, Version, WriteId};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -110,6 +108,10 @@ impl LocalStore for Store {
     ) -> Result<Staged<Durable>, StoreError> {
         let content = ContentRef::parse(&record.payload)
             .map_err(|error| StoreError::Unreadable { reason: error.to_string().into() })?;
+        let known = self.write_entry(&record.write_id)?;
+        if known.is_some_and(|known| known.hlc > record.hlc) {
+            return Err(StoreError::Overtaken { write_id: record.write_id });
+        }
         let write = Unplaced {
             write_id: record.write_id,
             digest: record.digest,
@@ -141,6 +143,7 @@ impl Store {
     /// Everything that must happen in one step: the write is known to be new, gets its dot and version, and is queued.
     fn try_place(&self, write: &Unplaced) -> Result<Attempt, StoreError> {
         let shared: &Shared = &self.shared;
+        let trusted = shared.stamping_millis();
         let mut intake = shared.intake.lock();
         intake.check_running()?;
         if !write.is_restamp
@@ -149,7 +152,11 @@ impl Store {
             return Ok(Attempt::Placed(staged));
         }
         intake.check_room(&shared.config, 1, write.payload.len())?;
-        let wall = wall_millis(&shared.clock);
+        let wall = trusted?;
+        let by = write.floor.ahead_of(wall);
+        if by > shared.config.clock_skew_max {
+            return Err(StoreError::FromTheFuture { by });
+        }
         let Ok((dot, hlc)) = intake.sequencer.next(write.floor, wall) else {
             let reserved = shared.intake.reserve(&mut intake, write.floor, wall);
             return Ok(Attempt::Reserving(reserved));
@@ -176,7 +183,7 @@ impl Store {
             Job::Stage { record: record.clone(), key, is_tombstone, span: Span::current(), done },
         );
         shared.intake.renew(&mut intake, wall);
-        Ok(Attempt::Placed(self.staged(record, Wait::Coming(durable))))
+        Ok(Attempt::Placed(self.staged(record, Wait::Coming(durable), false)))
     }
 
     /// The write that this write id names already, if it does.
@@ -198,7 +205,7 @@ impl Store {
                 },
                 Wait::Over,
             );
-            return Ok(Some(self.staged(earlier.record.clone(), wait)));
+            return Ok(Some(self.staged(earlier.record.clone(), wait, true)));
         }
         let Some(earlier) = self.write_entry(&write_id)? else {
             let is_too_old = write_id_millis(&write_id).is_some_and(|made| self.is_expired(made));
@@ -211,7 +218,12 @@ impl Store {
             return Err(StoreError::IdConflict { write_id });
         }
         let record = self.rebuild(&earlier, write)?;
-        Ok(Some(self.staged(Arc::new(record), Wait::Over(self.shared.clock.now()))))
+        Ok(Some(self.staged(Arc::new(record), Wait::Over(self.shared.clock.now()), true)))
+    }
+
+    /// Whether a write with this id is on its way to the disk.
+    pub(crate) fn is_staged(&self, write_id: &WriteId) -> bool {
+        self.shared.intake.lock().in_flight.contains_key(write_id)
     }
 
     /// The record of an earlier write, from its entry and the content that it shares with this one.
@@ -227,7 +239,7 @@ impl Store {
         })
     }
 
-    fn staged(&self, record: Arc<Record>, wait: Wait) -> Staged<Durable> {
-        Staged { record, durable: Durable { wait, shared: self.shared.clone() } }
+    fn staged(&self, record: Arc<Record>, wait: Wait, is_known: bool) -> Staged<Durable> {
+        Staged { record, durable: Durable { wait, shared: self.shared.clone() }, is_known }
     }
 }

@@ -54,7 +54,7 @@ pub use read::{Export, ExportCursor, FoundWrite, Scan, StoredRecord, WriteLookup
 pub(crate) use rescue::{Rescued, rescue, set_aside};
 pub use schema::Corrupt;
 pub(crate) use schema::RecordKey;
-pub(crate) use scrub::ScrubPage;
+pub(crate) use scrub::{RangeSum, ScrubPage};
 #[cfg(any(test, feature = "testing"))]
 pub use scrub::{damage, lose};
 pub use stats::StoreStats;
@@ -88,6 +88,17 @@ impl Store {
     #[must_use]
     pub fn issued(&self) -> u64 {
         self.shared.intake.lock().sequencer.issued()
+    }
+
+    /// The longest value that is taken, in bytes.
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        self.shared.config.value_bytes_max
+    }
+
+    /// The current lineage and the last number given out in it, as of one moment.
+    pub(crate) fn numbered(&self) -> (Lineage, u64) {
+        let intake = self.shared.intake.lock();
+        (intake.sequencer.lineage().clone(), intake.sequencer.issued())
     }
 
     /// Takes no more writes, finishes those that wait, syncs, and lets go of the directory.

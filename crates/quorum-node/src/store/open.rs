@@ -8,13 +8,13 @@ use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use quorum_core::{
-    Clock, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin, PeerId, Random,
-    SeqSet,
+    Clock, ClockGuard, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin,
+    PeerId, Random, SeqSet,
 };
 use tokio::sync::watch;
 
@@ -55,6 +55,8 @@ pub struct StoreIdentity {
 pub struct StoreSeams {
     /// Stamps versions.
     pub clock: Arc<dyn Clock>,
+    /// Whether it may. Asked with the very reading that a version is made of: a clock may jump at any moment.
+    pub guard: Arc<Mutex<ClockGuard>>,
     /// Hears of syncs.
     pub observer: Arc<dyn Observer>,
     /// Makes incarnations and the salt of epochs.
@@ -134,6 +136,7 @@ impl Store {
         let shared = Arc::new(Shared {
             config,
             clock: seams.clock,
+            guard: seams.guard,
             observer: seams.observer,
             random: seams.random,
             intake: Intake::new(sequencer),
@@ -143,6 +146,7 @@ impl Store {
             damaged: Mutex::default(),
             changes: watch::Sender::new(kept.changes),
             engine: RwLock::new(Some(engine.clone())),
+            has_unsynced: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             synced_records: AtomicU64::new(0),
         });

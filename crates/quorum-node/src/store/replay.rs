@@ -8,7 +8,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorum_core::{Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor};
+use quorum_core::{
+    Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor, StandIn,
+};
 
 use super::Store;
 use super::engine::{PageLimit, Space, View};
@@ -22,11 +24,12 @@ const LOG_PAGE: PageLimit = PageLimit::new(512, 256 << 10);
 /// What an item costs beyond its payload, in bytes, so that a replay of tiny records ends as well.
 const ITEM_OVERHEAD_BYTES: usize = 128;
 
-/// What a further dot of an item costs, in bytes, so that a replay of one busy key ends as well.
-const DOT_BYTES: usize = 16;
+/// What a further dot of an item costs, in bytes, so that a replay of one busy key ends as well, and so that no item
+/// names more intervals than a receiver may hold gaps.
+const DOT_BYTES: usize = 64;
 
 /// Most records of one snapshot page.
-const SNAPSHOT_RECORDS_MAX: usize = 8_192;
+pub(super) const SNAPSHOT_RECORDS_MAX: usize = 8_192;
 
 impl LogSource for Store {
     async fn replay(&self, lineage: &Lineage, wanted: &SeqSet, bytes_max: usize) -> Replay {
@@ -130,13 +133,24 @@ impl Store {
         let limit = PageLimit::new(SNAPSHOT_RECORDS_MAX, bytes_max);
         let page = self.shared.view()?.page(Space::Records, behind(after), limit)?;
         let cursor = page.last().map(|(key, _)| key.to_vec());
-        let incoming = |(_, value): (Bytes, Bytes)| {
-            let record = Some(self.record_of(&value)?);
-            Ok(Incoming { record, covers: Vec::new(), void: false, trace: None })
+        let incoming = |(key, value): (Bytes, Bytes)| {
+            let record = self.record_of(&value)?;
+            if !record.is_intact() {
+                // The receiver refuses it, so that it does not take the claim that follows.
+                self.note_damaged(&key);
+            }
+            Ok(Incoming { record: Some(record), ..Incoming::default() })
         };
         let items = page.into_iter().map(incoming).collect::<Result<Vec<_>, StoreError>>()?;
         Ok((items, cursor))
     }
+}
+
+/// Dots about one key, with its current record; or about nothing.
+struct Gathered {
+    record: Option<Arc<Record>>,
+    key: Option<RecordKey>,
+    dots: SeqSet,
 }
 
 /// Dots gathered by the key they were about.
@@ -146,7 +160,7 @@ struct Gathering<'a> {
     view: &'a dyn View,
     bytes_left: usize,
     /// In order of each key's first dot.
-    items: Vec<(Option<Arc<Record>>, SeqSet)>,
+    items: Vec<Gathered>,
     /// Where in `items` a key is; dots about nothing share one place.
     places: HashMap<Option<RecordKey>, usize>,
 }
@@ -218,12 +232,12 @@ impl<'a> Gathering<'a> {
                 }
                 let payload = record.as_ref().map_or(0, |record| record.payload.len());
                 self.bytes_left = self.bytes_left.saturating_sub(payload + ITEM_OVERHEAD_BYTES);
-                self.items.push((record, SeqSet::new()));
+                self.items.push(Gathered { record, key: key.clone(), dots: SeqSet::new() });
                 self.places.insert(key, self.items.len() - 1);
                 self.items.len() - 1
             }
         };
-        self.items[place].1.insert_range(first, last);
+        self.items[place].dots.insert_range(first, last);
         Ok(())
     }
 
@@ -236,7 +250,7 @@ impl<'a> Gathering<'a> {
     /// The items, if there are any.
     fn finish(self) -> Option<Vec<Incoming>> {
         let lineage = self.lineage;
-        let incoming = |(record, mut dots): (Option<Arc<Record>>, SeqSet)| {
+        let incoming = |Gathered { record, key, mut dots }: Gathered| {
             // A record's own dot goes without saying.
             if let Some(dot) = record.as_ref().map(|record| &record.dot)
                 && dot.lineage == *lineage
@@ -245,7 +259,12 @@ impl<'a> Gathering<'a> {
             }
             let covers = if dots.is_empty() { Vec::new() } else { vec![(lineage.clone(), dots)] };
             let void = record.is_none();
-            Incoming { record, covers, void, trace: None }
+            let stand_in = record.as_ref().zip(key).map(|(record, key)| StandIn {
+                dot: record.dot.clone(),
+                hlc: record.hlc,
+                key: key.bytes().clone(),
+            });
+            Incoming { record, covers, void, stand_in, trace: None }
         };
         (!self.items.is_empty()).then(|| self.items.into_iter().map(incoming).collect())
     }

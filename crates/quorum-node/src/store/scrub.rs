@@ -11,6 +11,7 @@ use super::Store;
 use super::engine::{PageLimit, Space};
 use super::error::StoreError;
 use super::intake::Job;
+use super::replay::SNAPSHOT_RECORDS_MAX;
 use super::schema::{Head, RecordKey};
 use crate::record::ContentRef;
 
@@ -18,6 +19,8 @@ use crate::record::ContentRef;
 const SCRUB_PAGE: PageLimit = PageLimit::new(256, 1 << 20);
 /// Records read at once to answer for a range.
 const RANGE_PAGE: PageLimit = PageLimit::new(1_024, 1 << 20);
+/// Records that a sum over a range adds up, at most: more than a page of a snapshot has.
+const RANGE_DIGEST_RECORDS_MAX: u64 = 4 * SNAPSHOT_RECORDS_MAX as u64;
 /// Records that an answer for a range tells of, at most, and bytes of their keys after which it ends.
 const RANGE_RECORDS_MAX: usize = 2_048;
 const RANGE_BYTES_MAX: usize = 128 << 10;
@@ -35,6 +38,15 @@ pub(crate) struct ScrubPage {
     pub(crate) damaged: Vec<Bytes>,
     /// The last key; `None` if the range goes to the end of everything.
     pub(crate) last: Option<Bytes>,
+}
+
+/// How the records of a range add up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RangeSum {
+    pub(crate) records: u64,
+    pub(crate) digest: Digest,
+    /// Whether these are all.
+    pub(crate) is_complete: bool,
 }
 
 impl Store {
@@ -55,6 +67,12 @@ impl Store {
         Ok(scrubbed)
     }
 
+    /// Whether a key has no damaged record.
+    pub(crate) fn is_sound_at(&self, key: &Bytes) -> Result<bool, StoreError> {
+        let value = self.shared.view()?.get(Space::Records, key)?;
+        Ok(value.is_none_or(|value| self.is_sound(key, &value)))
+    }
+
     /// Whether a stored record reads as what it should be: of this key, and hashing to its digest.
     fn is_sound(&self, key: &Bytes, value: &Bytes) -> bool {
         let Ok(record) = self.record_of(value) else { return false };
@@ -63,22 +81,23 @@ impl Store {
     }
 
     /// How many records there are behind `after` up to `through`, and a digest over their keys, versions and digests.
-    /// Tombstones up to `ignored` are passed over. A range that is too long is summed up to where the answer ends.
+    /// Tombstones up to `ignored` are passed over. Tells whether the whole range was added up: one that is too long is not.
     pub(crate) fn range_digest(
         &self,
         after: Option<&[u8]>,
         through: Option<&[u8]>,
         ignored: Hlc,
-    ) -> Result<(u64, Digest), StoreError> {
+    ) -> Result<RangeSum, StoreError> {
         let (mut records, mut hasher) = (0, blake3::Hasher::new());
-        self.for_range(after, through, |entry| {
+        let is_complete = self.for_range(after, through, |entry| {
             if !(entry.is_tombstone && entry.version.hlc <= ignored) {
                 records += 1;
                 add(&mut hasher, &entry);
             }
-            records < RANGE_RECORDS_MAX as u64
+            records < RANGE_DIGEST_RECORDS_MAX
         })?;
-        Ok((records, Digest::from_bytes(*hasher.finalize().as_bytes())))
+        let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+        Ok(RangeSum { records, digest, is_complete })
     }
 
     /// The records behind `after` up to `through`, without their payloads, and whether these are all.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use quorum_core::{Clock, Frontier, Observer, Random};
+use quorum_core::{Clock, ClockGuard, Frontier, Observer, Random, wall_millis};
 use tokio::sync::watch;
 
 use super::commit::Stopped;
@@ -32,6 +32,7 @@ pub(crate) struct Published {
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) guard: Arc<Mutex<ClockGuard>>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) intake: Intake,
@@ -45,11 +46,22 @@ pub(crate) struct Shared {
     pub(crate) changes: watch::Sender<u64>,
     /// `None` once the store is closed.
     pub(crate) engine: RwLock<Option<Arc<dyn Engine>>>,
+    /// Whether something is committed that readers do not see yet, because it is not synced.
+    pub(crate) has_unsynced: AtomicBool,
     pub(crate) syncs: AtomicU64,
     pub(crate) synced_records: AtomicU64,
 }
 
 impl Shared {
+    /// The wall clock, if it may stamp a write. One stamped by a clock that has just jumped ahead would win over everything
+    /// for as long as it jumped.
+    pub(crate) fn stamping_millis(&self) -> Result<u64, StoreError> {
+        let wall = wall_millis(&self.clock);
+        let mut guard = self.guard.lock();
+        guard.record_reading(self.clock.now(), wall);
+        guard.fault().map_or(Ok(wall), |fault| Err(StoreError::Clock(fault)))
+    }
+
     /// The synced state.
     pub(crate) fn view(&self) -> Result<Arc<dyn View>, StoreError> {
         self.published.read().view.clone().ok_or(StoreError::Closed)

@@ -2,6 +2,7 @@
 //! incarnation. Each takes bounded steps through the committer, between which writes go on.
 
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use quorum_core::{
@@ -21,7 +22,7 @@ use super::schema::{Corrupt, WriteEntry, tombstone_key};
 const WRITES_PAGE: PageLimit = PageLimit::new(4_096, 1 << 20);
 
 impl Store {
-    /// Shortens the log of every lineage up to what `floor` covers without a gap, as far as it is held here. Records
+    /// Shortens the log of every lineage up to what `floor` covers without a gap, as far as anything is held here. Records
     /// and tombstones stay.
     ///
     /// # Errors
@@ -43,7 +44,7 @@ impl Store {
         let published = self.shared.published.read();
         let lineages = self.shared.lineages.read();
         let trimmable = |(lineage, seqs): (&Lineage, &SeqSet)| {
-            let held = published.frontier.of(lineage)?.contiguous();
+            let held = published.frontier.of(lineage)?.last();
             let trimmed = published.trimmed.get(&lineages.number(lineage)?).copied().unwrap_or(0);
             let up_to = seqs.contiguous().min(held);
             (up_to > trimmed).then(|| (lineage.clone(), up_to))
@@ -117,6 +118,22 @@ impl Store {
         };
         self.ask(|done| Job::Close { hlc, done }).await?;
         Ok(issued)
+    }
+
+    /// Returns once everything that was answered before is synced, and so visible.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    ///
+    /// # Cancellation
+    ///
+    /// It is synced all the same.
+    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+        if !self.shared.has_unsynced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.ask(|done| Job::Sync { done }).await
     }
 
     /// Stamps later writes above a time that was seen elsewhere.

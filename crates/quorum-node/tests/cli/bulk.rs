@@ -173,6 +173,53 @@ fn a_batch_says_what_became_of_every_line() {
 }
 
 #[test]
+fn a_batch_of_named_writes_is_written_once_however_often_it_runs() {
+    let mesh = Mesh::start();
+    let id = "0b0e7bb2-1111-4222-8333-444455556666";
+    let line = format!(
+        "{{\"key\":\"a\",\"value\":\"1\",\"w\":\"all\",\"timeout\":\"10s\",\"write_id\":\"{id}\"}}\n"
+    );
+    let batch = |node, line: &str| {
+        let arguments = ["--json", "batch", "--namespace", "demo", "--url", mesh.url(node)];
+        run_with_input(&arguments, line.as_bytes())
+    };
+    let version = || mesh.on(2, &["--json", "get", "demo/a"]).ok().json()["version"].clone();
+    assert_eq!(batch(0, &line).ok().json()["committed"], 1);
+    let first = version();
+    let again = batch(1, &line).ok().json();
+    assert_eq!((&again["committed"], &again["uncommitted"]), (&1.into(), &serde_json::json!([])));
+    assert_eq!(version(), first, "a retry is the same write");
+
+    let other = batch(1, &line.replace("\"1\"", "\"2\""));
+    assert_eq!((other.code, &other.json()["not_applied"]), (1, &1.into()), "{other:?}");
+    assert_eq!(other.json()["uncommitted"][0]["reason"], "id_conflict", "{other:?}");
+    let shown = format!("line 1: demo/a: not_applied (id_conflict), write id {id}: ");
+    assert!(other.stderr.contains(&shown), "{}", other.stderr);
+    assert_eq!(version(), first);
+}
+
+#[test]
+fn a_batch_shows_the_name_of_what_is_not_committed_and_commits_it_under_that_name() {
+    let mut mesh = Mesh::start();
+    mesh.kill(1);
+    mesh.kill(2);
+    let url = mesh.url(0).to_owned();
+    let batch = ["batch", "--namespace", "demo", "--url", &url];
+    let line = "{\"key\":\"k\",\"value\":\"v\",\"timeout\":\"300ms\"}\n";
+    let missed = run_with_input(&batch, line.as_bytes());
+    assert_eq!(missed.code, 3, "{missed:?}");
+    assert_eq!(missed.text(), "0 committed, 0 not applied, 1 indeterminate\n");
+    assert!(missed.stderr.starts_with("line 1: demo/k: indeterminate ("), "{}", missed.stderr);
+    let (_, rest) = missed.stderr.split_once("write id ").expect("how to retry");
+    let (id, _) = rest.split_once(':').expect("a reason");
+
+    let named = line.replace('}', &format!(",\"write_id\":\"{id}\"}}"));
+    mesh.start_node(2);
+    mesh.until("the retry commits", |_| run_with_input(&batch, named.as_bytes()).code == 0);
+    assert_eq!(mesh.on(2, &["get", "demo/k"]).ok().text(), "v");
+}
+
+#[test]
 fn what_became_of_a_write_can_be_asked_by_its_name() {
     let mesh = Mesh::start();
     let put = ["--json", "put", "demo/k", "--stdin", "--url", mesh.url(0)];
@@ -245,4 +292,5 @@ fn a_watch_goes_on_behind_what_it_has_seen_also_after_a_restart_of_the_node() {
     });
     let unknown = mesh.on(1, &["watch", "demo", "--after", id]);
     assert_eq!(unknown.code, 1, "another node knows nothing of this place: {unknown:?}");
+    assert!(unknown.stderr.contains("newest is "), "{}", unknown.stderr);
 }

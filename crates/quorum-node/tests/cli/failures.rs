@@ -1,10 +1,12 @@
 //! What the commands say, and how they exit, when something is wrong.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-use crate::mesh::{Mesh, run, text};
+use crate::mesh::{Mesh, run, run_with_input, text};
 
 /// An address at which nobody listens.
 fn nobody() -> String {
@@ -24,6 +26,30 @@ fn answering(answer: Option<String>) -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// The heads of requests, as they arrive somewhere.
+struct Heads(mpsc::Receiver<String>);
+
+impl Heads {
+    fn next(&self) -> String {
+        self.0.recv_timeout(Duration::from_secs(60)).expect("a request")
+    }
+}
+
+/// An address that hears what it is asked and hangs up instead of answering.
+fn overhearing() -> (String, Heads) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (say, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let lines = BufReader::new(stream.expect("a connection")).lines();
+            let head = lines.map_while(Result::ok).take_while(|line| !line.is_empty());
+            let _gone = say.send(head.collect::<Vec<_>>().join("\n"));
+        }
+    });
+    (format!("http://{address}"), Heads(heard))
 }
 
 #[test]
@@ -68,6 +94,75 @@ fn a_write_whose_answer_is_lost_is_called_open_and_keeps_its_name() {
     assert!(ended.stderr.contains("may or may not survive"), "{}", ended.stderr);
     let (_, id) = ended.stderr.split_once("--write-id ").expect("how to retry");
     assert_eq!(id.trim().len(), 36, "{id}");
+}
+
+#[test]
+fn a_batch_whose_answer_is_lost_is_called_open_and_its_retry_says_that_it_is_one() {
+    let (url, heads) = overhearing();
+    let batch = ["--json", "batch", "--namespace", "demo", "--url", &url];
+    let new = "{\"key\":\"a\",\"value\":\"1\"}\n{\"key_base64\":\"/w==\",\"value\":null}\n";
+    let lost = run_with_input(&batch, new.as_bytes());
+    assert_eq!(lost.code, 3, "{lost:?}");
+    assert!(!heads.next().contains("quorum-retry"), "nobody has seen these writes before");
+    assert!(lost.stderr.contains("nothing behind line 2 was sent"), "{}", lost.stderr);
+    let summary = lost.json();
+    assert_eq!((&summary["committed"], &summary["indeterminate"]), (&0.into(), &2.into()));
+    let open = summary["uncommitted"].as_array().expect("a list");
+    assert_eq!((&open[0]["key"], &open[1]["key_base64"]), (&"a".into(), &"/w==".into()));
+    for write in open {
+        let id = write["write_id"].as_str().expect("a name");
+        assert!(id.len() == 36 && lost.stderr.contains(id), "{id}: {}", lost.stderr);
+    }
+
+    let id = &open[0]["write_id"];
+    let named = format!("{{\"key\":\"a\",\"value\":\"1\",\"write_id\":{id}}}\n");
+    let again = run_with_input(&batch, named.as_bytes());
+    assert_eq!((again.code, &again.json()["uncommitted"][0]["write_id"]), (3, id), "{again:?}");
+    assert!(heads.next().contains("quorum-retry: 1"), "the write may have happened");
+}
+
+#[test]
+fn a_batch_that_nobody_took_is_not_applied() {
+    let line = b"{\"namespace\":\"demo\",\"key\":\"a\",\"value\":\"1\"}\n";
+    let ended = run_with_input(&["--json", "batch", "--url", &nobody()], line);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let summary = ended.json();
+    assert_eq!(summary["uncommitted"][0]["outcome"], "not_applied", "{summary}");
+    assert_eq!(summary["uncommitted"][0]["reason"], "node_unreachable", "{summary}");
+    assert!(ended.stderr.contains("quorum-node serve"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_import_that_was_begun_before_says_that_its_writes_may_be_retries() {
+    let (url, heads) = overhearing();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (input, state) = (directory.path().join("input"), directory.path().join("state"));
+    let line = "{\"namespace\":\"demo\",\"key\":\"k\",\"value\":\"v\"}\n";
+    std::fs::write(&input, line).expect("written");
+    let import = ["import", text(&input), "--give-up-after", "1ms", "--url", &url];
+    let head_of_run = |more: &[&str]| {
+        let ended = run(&[&import[..], more].concat());
+        assert_eq!(ended.code, 3, "{ended:?}");
+        heads.next()
+    };
+    let with_state = ["--state", text(&state)];
+    assert!(!head_of_run(&with_state).contains("quorum-retry"), "the first run");
+    // The first run has committed nothing, but the state knows that there was one.
+    assert!(head_of_run(&with_state).contains("quorum-retry: 1"), "the second run");
+    assert!(head_of_run(&["--import-id", "named"]).contains("quorum-retry: 1"), "a named one");
+    assert!(!head_of_run(&[]).contains("quorum-retry"), "nothing is known of an earlier run");
+}
+
+#[test]
+fn a_watch_from_a_place_that_is_gone_says_which_are_known_and_what_to_do() {
+    let problem = "{\"title\":\"Place no longer known\",\"oldest\":\"01-5\",\"newest\":\"01-9\"}";
+    let answer = format!("HTTP/1.1 410 Gone\r\ncontent-length: {}\r\n\r\n{problem}", problem.len());
+    let url = answering(Some(answer));
+    let ended = run(&["watch", "demo", "--after", "01-2", "--url", &url]);
+    assert_eq!((ended.code, ended.stdout.as_slice()), (1, &b""[..]), "{ended:?}");
+    for word in ["oldest is 01-5", "newest is 01-9", "quorum-node list demo", "--after"] {
+        assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+    }
 }
 
 #[test]

@@ -66,12 +66,22 @@ fn a_node_says_how_it_is_and_how_it_sees_the_others() {
     };
     assert_eq!(digest(0), digest(2));
 
+    let copies = |mesh: &Mesh| {
+        let peers = mesh.on(0, &["peers"]).ok();
+        peers.text().lines().next_back().expect("a line below the peers").to_owned()
+    };
+    let all_there = "copies  0 writes on fewer than W; 0 writes on fewer than all members";
+    mesh.until("every member has said what it holds", |mesh| copies(mesh) == all_there);
+
     mesh.kill(2);
     mesh.until("the dead peer is missed", |mesh| {
         let peers = mesh.on(0, &["peers"]).ok();
         let line = peers.text().lines().find(|line| line.starts_with("n3"));
         line.expect("every peer is listed").contains("down")
     });
+    mesh.on(0, &["put", "demo/exposed", "v"]).ok();
+    let exposed = "writes on fewer than all members, the oldest for ";
+    mesh.until("a write lacks a copy", |mesh| copies(mesh).contains(exposed));
     let peers = mesh.on(0, &["--json", "peers"]).ok().json();
     let names = peers.as_array().expect("a list").iter().map(|peer| peer["node"].clone());
     assert_eq!(names.collect::<Vec<_>>(), ["n2", "n3"]);

@@ -9,7 +9,7 @@ use quorum_node::WriteRequest;
 use quorum_node::config::{ByteSize, NodeSection};
 use tokio::task::JoinSet;
 
-use crate::harness::mesh::{Mesh, holds, put, value};
+use crate::harness::mesh::{Mesh, commit, holds, put, value};
 use crate::harness::{store, until};
 
 /// Writes `count` records with eight clients.
@@ -139,7 +139,7 @@ async fn a_member_that_lost_its_disk_gets_everything_again() {
         assert!(value(&returned, key).is_some(), "{key}");
     }
     // It takes part again, under numbers of its own.
-    returned.write(put("again", "1")).await.expect("committed");
+    commit(&returned, put("again", "1")).await;
     for index in [0, 1] {
         holds(&mesh.service(index), "again", "1").await;
     }

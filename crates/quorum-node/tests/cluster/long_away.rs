@@ -8,6 +8,7 @@ use crate::harness::until;
 
 const RECORDS: u64 = 4_000;
 const CHANGED: u64 = 300;
+const CHANGED_FROM: u64 = 2_100;
 const LOG_ENTRIES_MAX: u64 = 100;
 
 async fn put_all(cluster: &Cluster, keys: std::ops::Range<u64>, value: &str) {
@@ -36,8 +37,8 @@ async fn a_member_away_for_longer_than_the_log_costs_what_it_missed() {
     put_all(&cluster, 0..RECORDS, "before").await;
     cluster.converged().await;
     cluster.nodes[2].kill();
-    // One place in the order of the keys, so that most ranges are alike.
-    put_all(&cluster, 1_000..1_000 + CHANGED, "while it was away").await;
+    // One place in the order of the keys, so that most ranges are alike; at the end of a page of them.
+    put_all(&cluster, CHANGED_FROM..CHANGED_FROM + CHANGED, "while it was away").await;
     for node in 0..2 {
         until("the log is no longer than it may be", async || {
             let status = cluster.nodes[node].json("/v1/status").await;

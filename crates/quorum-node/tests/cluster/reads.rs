@@ -56,6 +56,28 @@ async fn a_read_without_a_quorum_says_who_is_missing() {
     assert_eq!(get(&cluster, 0, "/v1/kv/test/k").await.text(), "v", "a local read needs nobody");
 }
 
+/// The value is at one member, and the one that is asked cannot take it. Counting a copy that is not there would show a
+/// value which a later read may miss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_cannot_be_written_back_is_not_shown() {
+    let mut cluster = Cluster::init(3, &[]);
+    cluster.nodes[0].set("http.body_bytes_max=16");
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.linked().await;
+    cluster.nodes[1].kill();
+    let written = put(&cluster, 2, "/v1/kv/test/k?w=1&timeout=30s", &"v".repeat(100)).await;
+    assert_eq!(written.status, StatusCode::OK, "{}", written.text());
+    let read = get(&cluster, 0, "/v1/kv/test/k?consistency=quorum&timeout=5s").await;
+    assert_eq!(read.status, StatusCode::SERVICE_UNAVAILABLE, "{}", read.text());
+    assert_eq!(read.json()["type"], "urn:quorum:problem:write-back-failed", "{}", read.text());
+    cluster.nodes[1].start();
+    crate::harness::until("two others hold it", async || {
+        get(&cluster, 0, "/v1/kv/test/k?consistency=quorum&r=3&timeout=5s").await.status
+            == StatusCode::OK
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_linearizable_namespace_takes_no_weaker_write() {
     let mut cluster = Cluster::init(3, &[]);

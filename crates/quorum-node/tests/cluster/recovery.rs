@@ -66,6 +66,10 @@ async fn a_wiped_member_counts_for_nothing_until_it_has_everything_again() {
     let answer = put(&cluster, 1, "unsafe", "1s").await;
     assert_eq!(answer.json()["outcome"], "indeterminate", "{}", answer.text());
     assert!(answer.text().contains("busy:recovering"), "{}", answer.text());
+    // Nor may it coordinate: it has forgotten versions that it must stay above.
+    let answer = put(&cluster, 2, "unsafe", "1s").await;
+    assert_eq!(answer.json()["outcome"], "not_applied", "{}", answer.text());
+    assert_eq!(answer.json()["type"], "urn:quorum:problem:recovering", "{}", answer.text());
     let path = "/v1/kv/test/k1?consistency=quorum&timeout=1s";
     let read = http::get(cluster.nodes[1].http, path).await.answer();
     assert_eq!(read.status, StatusCode::SERVICE_UNAVAILABLE, "{}", read.text());

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::harness::http::{self, Answer};
 use crate::harness::process::Cluster;
 use crate::harness::until;
+use crate::harness::wires::Wires;
 
 const ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const FIRST: [(&str, &str); 1] = [("idempotency-key", ID)];
@@ -63,6 +64,33 @@ async fn a_retry_that_cannot_be_looked_up_is_not_executed() {
     assert_eq!(problem["reason"], "lookup_unreachable", "{problem}");
     let issued = &cluster.nodes[2].json("/v1/status").await["writes_issued"];
     assert_eq!(*issued, 0, "nothing was executed");
+}
+
+/// A write that asked for fewer copies may be at fewer members, so its retry must hear more of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_retry_of_a_write_with_few_copies_asks_all_that_may_have_them() {
+    let mut cluster = Cluster::init(3, &[]);
+    let wires = Wires::between(&cluster, 1).await;
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.linked().await;
+    wires.isolate(0);
+    let path = "/v1/kv/test/k?w=1&timeout=30s";
+    let first = http::send(cluster.nodes[0].http, Method::PUT, path, &FIRST, "mine".into()).await;
+    assert_eq!(first.answer().json()["outcome"], "committed");
+    let path = "/v1/kv/test/k?w=1&timeout=1s";
+    let retry = http::send(cluster.nodes[1].http, Method::PUT, path, &RETRY, "mine".into()).await;
+    let retry = retry.answer().json();
+    assert_eq!(retry["outcome"], "indeterminate", "the only copy may be at the one that is silent");
+    assert_eq!((&retry["needed"], &retry["write_id"]), (&3.into(), &ID.into()), "{retry}");
+    wires.heal();
+    until("it is found", async || {
+        let path = "/v1/kv/test/k?w=1&timeout=5s";
+        let retry = http::send(cluster.nodes[1].http, Method::PUT, path, &RETRY, "mine".into());
+        retry.await.answer().status == StatusCode::OK
+    })
+    .await;
+    let issued = &cluster.nodes[1].json("/v1/status").await["writes_issued"];
+    assert_eq!(*issued, 0, "it was not executed a second time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! A node whose disk went back in time becomes another incarnation: no number is given to two writes.
 
-use crate::harness::mesh::{Mesh, put, value};
+use crate::harness::mesh::{Mesh, commit, put, value};
 use crate::harness::process::copy_directory;
 use crate::harness::until;
 
@@ -10,10 +10,7 @@ async fn incarnation(mesh: &Mesh, index: usize) -> String {
 
 async fn write(mesh: &Mesh, keys: std::ops::Range<usize>) {
     for key in keys {
-        mesh.service(0)
-            .write(put(&format!("k{key}"), &format!("v{key}")))
-            .await
-            .expect("committed");
+        commit(&mesh.service(0), put(&format!("k{key}"), &format!("v{key}"))).await;
     }
 }
 

@@ -11,9 +11,8 @@ use crate::harness::{
 fn page(store: &Store, after: u64) -> (Vec<(u64, String)>, u64) {
     match store.changes(after, 1_000).expect("readable") {
         Changes::Page { changes, next } => {
-            let named = |change: quorum_node::store::Change| {
-                (change.number, change.record.content.key.to_string())
-            };
+            let named =
+                |change: quorum_node::store::Change| (change.number, change.key.to_string());
             (changes.into_iter().map(named).collect(), next)
         }
         trimmed => panic!("{trimmed:?}"),
@@ -52,6 +51,23 @@ async fn a_change_that_was_overwritten_shows_as_the_later_one_only() {
     let older = record(&lineage("n2", 1), 1, "a", Some("old"), crate::harness::WALL - 5_000);
     apply(&store, vec![incoming(older)]).await;
     assert_eq!(page(&store, 4), (Vec::new(), 4));
+}
+
+/// Whoever was away while a key was deleted and its tombstone purged must still hear of it: else it keeps the key for ever.
+#[tokio::test]
+async fn a_delete_is_shown_although_its_tombstone_is_purged() {
+    let store = on_memory(&MemoryDisk::new());
+    write(&store, op("a", "1")).await;
+    let mut delete = op("a", "");
+    delete.value = None;
+    let tombstone = write(&store, delete).await;
+    assert_eq!(store.purge(tombstone.hlc).await, Ok(1));
+    let Changes::Page { changes, next } = store.changes(0, 10).expect("readable") else {
+        panic!("everything is kept")
+    };
+    assert_eq!((changes.len(), next), (1, 2));
+    assert_eq!((changes[0].number, changes[0].key.to_string()), (2, "a".to_owned()));
+    assert_eq!(changes[0].record, None);
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quorum_core::{
-    Clock, ClusterId, Digest, Dot, Durability, Epoch, Hlc, Incarnation, Incoming, Lineage,
-    LocalStore, Origin, PeerId, Random, Record, ReplicaStore, Reply, Silent, Sleep, WriteId,
+    Clock, ClockGuard, ClusterId, Digest, Dot, Durability, Epoch, Hlc, Incarnation, Incoming,
+    Lineage, LocalStore, Origin, PeerId, Random, Record, ReplicaStore, Reply, Silent, Sleep,
+    WriteId,
 };
 use quorum_node::receive::{AdmissionLimits, Receiver};
 use quorum_node::record::{Content, Key, Namespace, WriteOp};
@@ -90,7 +92,13 @@ pub(crate) fn peer(name: &str) -> PeerId {
 
 pub(crate) fn seams(clock: &Arc<TestClock>) -> StoreSeams {
     let random = TestRandom::new(fresh_seed());
-    StoreSeams { clock: clock.clone(), observer: Arc::new(Silent), random: Arc::new(random) }
+    let (observer, random) = (Arc::new(Silent), Arc::new(random));
+    StoreSeams { clock: clock.clone(), guard: trusting(), observer, random }
+}
+
+/// Trusts every clock.
+pub(crate) fn trusting() -> Arc<Mutex<ClockGuard>> {
+    Arc::new(Mutex::new(ClockGuard::new(Duration::MAX)))
 }
 
 /// A store on a disk in memory.
@@ -185,7 +193,7 @@ pub(crate) fn record(
 }
 
 pub(crate) fn incoming(record: Record) -> Incoming {
-    Incoming { record: Some(Arc::new(record)), covers: Vec::new(), void: false, trace: None }
+    Incoming { record: Some(Arc::new(record)), ..Incoming::default() }
 }
 
 /// Applies records as they come from a peer.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use quorum_core::{Frontier, Incoming, Lineage, LogSource, Replay, SeqSet};
+use quorum_core::{
+    Busy, Frontier, Incoming, Lineage, LocalStore, LogSource, Record, Refusal, Replay, Reply,
+    SeqSet, StandIn,
+};
+use quorum_node::record::Content;
 use quorum_node::store::Store;
 use quorum_node::store::engine::memory::MemoryDisk;
 
@@ -33,6 +37,14 @@ fn dots(item: &Incoming, lineage: &Lineage) -> SeqSet {
     dots
 }
 
+/// The current record of a key, for dots that were about it.
+fn standing_for(covers: Vec<(Lineage, SeqSet)>, record: Arc<Record>) -> Incoming {
+    let content = Content::decode(&record.payload).expect("a record of the store");
+    let key = [content.namespace.as_str().as_bytes(), b"\0", content.key.as_bytes()].concat();
+    let stand_in = StandIn { dot: record.dot.clone(), hlc: record.hlc, key: key.into() };
+    Incoming { record: Some(record), covers, stand_in: Some(stand_in), ..Incoming::default() }
+}
+
 #[tokio::test]
 async fn overwritten_dots_are_replayed_as_the_current_record_of_their_key() {
     let store = on_memory(&MemoryDisk::new());
@@ -61,10 +73,7 @@ async fn a_dot_overwritten_by_another_origin_is_replayed_as_that_origins_record(
     apply(&store, vec![incoming(theirs.clone())]).await;
     let items = replay(&store, &own.dot.lineage, vec![(1, 9)]).await;
     let covers = vec![(own.dot.lineage.clone(), vec![(1, 1)].into())];
-    assert_eq!(
-        items,
-        [Incoming { record: Some(Arc::new(theirs)), covers, void: false, trace: None }]
-    );
+    assert_eq!(items, [standing_for(covers, Arc::new(theirs))]);
 }
 
 #[tokio::test]
@@ -77,7 +86,67 @@ async fn what_superseded_records_were_about_is_known_too() {
     apply(&store, vec![item]).await;
     let items = replay(&store, &n2, vec![(1, 1), (5, 9)]).await;
     let covers = vec![(n2.clone(), vec![(1, 1), (5, 6)].into())];
-    assert_eq!(items, [Incoming { record: Some(newer), covers, void: false, trace: None }]);
+    assert_eq!(items, [standing_for(covers, newer)]);
+}
+
+/// A peer that has a key's current record needs no second copy of it to learn which other dots it stands for, and can tell
+/// others the same.
+#[tokio::test]
+async fn dots_come_without_the_record_that_is_there_already() {
+    let (source, target) = (on_memory(&MemoryDisk::new()), on_memory(&MemoryDisk::new()));
+    for value in ["1", "2", "3"] {
+        write(&source, op("a", value)).await;
+    }
+    let own = source.lineage();
+    let spared = |item: &Incoming| Incoming { record: None, ..item.clone() };
+    let early = spared(&replay(&source, &own, vec![(1, 2)]).await[0]);
+    let busy = Reply::Busy { reason: Busy::Gaps };
+    assert_eq!(apply(&target, vec![early.clone()]).await, [busy], "it is not there yet");
+    apply(&target, replay(&source, &own, vec![(3, 3)]).await).await;
+    assert_eq!(apply(&target, vec![early.clone()]).await, [Reply::Stored]);
+    assert_eq!(contiguous(&target, &own), 3);
+    assert_eq!(
+        replay(&target, &own, vec![(1, 2)]).await,
+        replay(&source, &own, vec![(1, 2)]).await
+    );
+    let nonsense = StandIn { key: "no key".into(), ..early.stand_in.clone().expect("it says so") };
+    let nonsense = Incoming { stand_in: Some(nonsense), ..early };
+    let refused = Reply::Refused { reason: Refusal::Malformed };
+    assert_eq!(apply(&target, vec![nonsense]).await, [refused]);
+}
+
+/// Keys that were written in turn come back key by key, and leave more gaps than may be until the last one is there.
+/// Refusing them for that would refuse them for ever.
+#[tokio::test]
+async fn keys_that_were_written_in_turn_are_caught_up_with() {
+    for keys in [2, 3, 5] {
+        let (source, target) = (on_memory(&MemoryDisk::new()), on_memory(&MemoryDisk::new()));
+        for round in 0..9_000 {
+            let op = op(&format!("k{}", round % keys), &round.to_string());
+            let staged = source.stage(op).await.expect("staged");
+            // Not each by itself, and never more than fit into the queue.
+            if round % 1_000 == 999 {
+                staged.durable.await.expect("durable");
+            }
+        }
+        write(&source, op("end", "1")).await;
+        let own = source.lineage();
+        let (mut rounds, held) = (0, SeqSet::up_to(9_001));
+        while contiguous(&target, &own) < 9_001 {
+            let wanted = held.minus(target.frontier().of(&own).unwrap_or(&SeqSet::new()));
+            let Replay::Items(items) = source.replay(&own, &wanted, 256 << 10).await else {
+                panic!("the log is not trimmed")
+            };
+            let before = target.frontier().of(&own).map_or(0, SeqSet::len);
+            for item in items {
+                apply(&target, vec![item]).await;
+            }
+            let after = target.frontier().of(&own).map_or(0, SeqSet::len);
+            assert!(after > before, "{keys} keys: no further than {after}");
+            rounds += 1;
+        }
+        assert!(rounds < 10, "{keys} keys: {rounds} rounds");
+    }
 }
 
 #[tokio::test]
@@ -214,7 +283,7 @@ async fn a_snapshot_brings_everything_and_its_dots_cannot_be_replayed() {
     }
     assert!(pages > 5, "{pages} pages");
     let covers = frontier.iter().map(|(lineage, seqs)| (lineage.clone(), seqs.clone())).collect();
-    apply(&target, vec![Incoming { record: None, covers, void: false, trace: None }]).await;
+    apply(&target, vec![Incoming { record: None, covers, ..Incoming::default() }]).await;
     assert!(target.frontier().covers(&frontier));
     assert_eq!(target.content_digest(), source.content_digest());
     let overwritten = target.replay(&source.lineage(), &SeqSet::up_to(50), usize::MAX).await;

@@ -23,7 +23,10 @@ async fn the_newest_version_wins_and_every_dot_is_covered() {
     let older = record(&n2, 1, "a", Some("old"), WALL + 1);
     assert_eq!(apply(&store, vec![incoming(newer.clone())]).await, [Reply::Stored]);
     let replies = apply(&store, vec![incoming(older), incoming(newer.clone())]).await;
-    assert_eq!(replies, [Reply::Superseded { version: newer.version() }, Reply::Stored]);
+    assert_eq!(
+        replies,
+        [Reply::Superseded { version: newer.version(), is_same_write: false }, Reply::Stored]
+    );
     assert_eq!(value(&store, "a"), Some(Bytes::from("new")));
     assert_eq!(contiguous(&store, &n2), 2);
     disk.crash();
@@ -137,8 +140,7 @@ async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
     let bare = Incoming {
         record: None,
         covers: vec![(n2.clone(), SeqSet::from(vec![(9, 9)]))],
-        void: false,
-        trace: None,
+        ..Incoming::default()
     };
     assert_eq!(apply(&store, vec![bare]).await, [busy]);
     assert_eq!(apply(&store, [6, 2, 7].map(put).into()).await, vec![Reply::Stored; 3]);
@@ -253,4 +255,19 @@ async fn replicas_that_heard_the_same_in_any_order_and_over_crashes_are_equal() 
         digests.push(store.content_digest().expect("readable"));
     }
     assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
+
+/// Whoever coordinated the older attempt must learn that the write was executed through another member: stamping it anew
+/// would execute it twice.
+#[tokio::test]
+async fn an_older_version_of_the_same_write_is_told_that_it_was_executed_elsewhere() {
+    let store = on_memory(&MemoryDisk::new());
+    let mut later = record(&lineage("n3", 1), 1, "a", Some("mine"), WALL);
+    let earlier = record(&lineage("n2", 1), 1, "a", Some("mine"), WALL - 10);
+    later.write_id = earlier.write_id;
+    let others = record(&lineage("n3", 1), 2, "a", Some("theirs"), WALL + 10);
+    let batch = vec![incoming(later), incoming(others.clone()), incoming(earlier)];
+    let replies = apply(&store, batch).await;
+    let told = Reply::Superseded { version: others.version(), is_same_write: true };
+    assert_eq!(replies[2], told);
 }

@@ -1,16 +1,20 @@
 //! Local writes: order, identity, limits, durability.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use quorum_core::{Durability, LocalStore, ReplicaStore, WriteId};
+use quorum_core::{
+    Answer, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery, ReplicaStore,
+    Unavailable, Version, WriteId,
+};
 use quorum_node::record::WriteOp;
 use quorum_node::store::engine::memory::MemoryDisk;
 use quorum_node::store::{FoundWrite, Store, StoreConfig, StoreError, StoreState, WriteLookup};
 
 use crate::harness::{
     TestClock, WALL, apply, contiguous, incoming, key, lineage, namespace, on_disk, on_memory,
-    on_memory_with, op, receiver, record, value, write,
+    on_memory_with, op, peer, receiver, record, value, write,
 };
 
 #[tokio::test]
@@ -237,10 +241,8 @@ async fn after_a_crash_everything_acknowledged_is_there_and_the_frontier_says_no
 async fn a_relaxed_write_is_answered_early_and_seen_late() {
     let disk = MemoryDisk::new();
     // Long enough that only the next strict write syncs it.
-    let config = StoreConfig {
-        relaxed_sync_after: std::time::Duration::from_secs(3_600),
-        ..StoreConfig::default()
-    };
+    let config =
+        StoreConfig { relaxed_sync_after: Duration::from_secs(3_600), ..StoreConfig::default() };
     let store = on_memory_with(&disk, "n1", config, &TestClock::new());
     write(&store, op("strict", "1")).await;
     let syncs = disk.syncs();
@@ -256,7 +258,7 @@ async fn a_relaxed_write_is_answered_early_and_seen_late() {
 
     let mut theirs = record(&lineage("n2", 1), 1, "b", Some("1"), WALL);
     theirs.durability = Durability::Relaxed;
-    let applied = receiver(&store).apply(&crate::harness::peer("n2"), vec![incoming(theirs)]).await;
+    let applied = receiver(&store).apply(&peer("n2"), vec![incoming(theirs)]).await;
     assert!(!applied.synced);
     assert_eq!(applied.replies, [quorum_core::Reply::Stored]);
     assert_eq!(contiguous(&store, &lineage("n2", 1)), 0);
@@ -348,4 +350,94 @@ async fn a_full_queue_says_so_at_once_and_leaves_no_hole() {
     }
     assert_eq!((taken + refused, store.issued()), (10_000, taken));
     assert_eq!(contiguous(&store, &store.lineage()), taken);
+}
+
+/// Stamping above a version from the future would drag the clock along, and with it everything written later.
+#[tokio::test]
+async fn no_write_is_stamped_above_a_version_from_the_future() {
+    let clock = TestClock::new();
+    let store = on_memory_with(&MemoryDisk::new(), "n1", StoreConfig::default(), &clock);
+    let own = write(&store, op("a", "1")).await;
+    let version =
+        |millis| Version { hlc: Hlc::from_millis(millis), origin: lineage("n2", 1).origin };
+    let far = version(WALL + 300_001);
+    let mut above = op("b", "1");
+    above.above = Some(far.clone());
+    let refused = store.stage(above).await.map(|_| ());
+    assert!(matches!(refused, Err(StoreError::FromTheFuture { .. })), "{refused:?}");
+    let refused = store.restamp(&own, &far).await.map(|_| ());
+    assert!(matches!(refused, Err(StoreError::FromTheFuture { .. })), "{refused:?}");
+    let next = write(&store, op("c", "1")).await;
+    assert!(next.hlc.millis() < WALL + 1_000, "the clock stays where it was: {}", next.hlc);
+    let near = store.restamp(&own, &version(WALL + 299_000)).await.expect("staged");
+    assert!(near.record.hlc.millis() >= WALL + 299_000);
+}
+
+/// A write that was executed through another member meanwhile must not be stamped above it.
+#[tokio::test]
+async fn a_write_that_was_executed_elsewhere_is_not_stamped_anew() {
+    let store = on_memory(&MemoryDisk::new());
+    let own = write(&store, op("a", "1")).await;
+    let mut theirs = record(&lineage("n2", 1), 1, "a", Some("1"), WALL + 1_000);
+    theirs.write_id = own.write_id;
+    let above = theirs.version();
+    apply(&store, vec![incoming(theirs)]).await;
+    let refused = store.restamp(&own, &above).await.map(|_| ());
+    assert_eq!(refused, Err(StoreError::Overtaken { write_id: own.write_id }));
+}
+
+#[tokio::test]
+async fn a_write_that_its_id_names_already_is_said_to_be_known() {
+    let store = on_memory(&MemoryDisk::new());
+    let first = store.stage(op("a", "1")).await.expect("staged");
+    let joined = store.stage(op("a", "1")).await.expect("the same write");
+    assert_eq!((first.is_known, joined.is_known), (false, true));
+    first.durable.await.expect("durable");
+    assert!(store.stage(op("a", "1")).await.expect("the same write").is_known);
+}
+
+async fn asked(store: &Store, write_id: WriteId) -> Answer {
+    receiver(store).answer(&peer("n2"), Question::Write { write_id }).await
+}
+
+/// What was acknowledged must be known to whoever asks, though it is not synced yet.
+#[tokio::test]
+async fn a_relaxed_copy_is_known_by_its_id_at_once() {
+    let config =
+        StoreConfig { relaxed_sync_after: Duration::from_secs(3_600), ..StoreConfig::default() };
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let mut theirs = record(&lineage("n2", 1), 1, "a", Some("1"), WALL);
+    theirs.durability = Durability::Relaxed;
+    let write_id = theirs.write_id;
+    let applied = receiver(&store).apply(&peer("n2"), vec![incoming(theirs)]).await;
+    assert!(!applied.synced);
+    let known = asked(&store, write_id).await;
+    assert!(matches!(known, Answer::Write(KnownWrite::Held { .. })), "{known:?}");
+}
+
+/// Whoever refilled after a loss has the ids of current records only: of a write that was overwritten by then it must not
+/// say that it never was.
+#[tokio::test]
+async fn a_store_that_was_refilled_does_not_vouch_for_ids_from_before() {
+    let (disk, clock) = (MemoryDisk::new(), TestClock::new());
+    let store = on_memory_with(&disk, "n1", StoreConfig::default(), &clock);
+    let old = WriteId::from_bytes([1; 16]);
+    assert_eq!(asked(&store, old).await, Answer::Write(KnownWrite::Unknown), "it lost nothing");
+    store.set_recovery(Recovery::Recovering).await.expect("durable");
+    store.set_recovery(Recovery::Complete).await.expect("durable");
+    let silent = Answer::Unavailable(Unavailable::Recovering);
+    assert_eq!(asked(&store, old).await, silent);
+    // A UUID of version 7 says when it was made.
+    let made = |millis: u64| {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        (bytes[6], bytes[8]) = (0x70, 0x80);
+        WriteId::from_bytes(bytes)
+    };
+    assert_eq!(asked(&store, made(WALL - 1_000)).await, silent);
+    assert_eq!(asked(&store, made(WALL + 600_000)).await, Answer::Write(KnownWrite::Unknown));
+    drop(store);
+    clock.set_wall(WALL + 25 * 3_600_000);
+    let restarted = on_memory_with(&disk, "n1", StoreConfig::default(), &clock);
+    assert_eq!(asked(&restarted, old).await, Answer::Write(KnownWrite::Unknown), "a day later");
 }

@@ -149,16 +149,11 @@ impl ContactStore {
         let hlc = state.hlc.tick_above(above, wall).expect("the ceiling is the end of time");
         let dot = Dot { lineage: self.lineage.clone(), seq: state.seq + 1 };
         let record = Arc::new(Record::new(write_id, dot, hlc, durability, payload.into()));
-        let item = Incoming {
-            record: Some(Arc::clone(&record)),
-            covers: Vec::new(),
-            void: false,
-            trace: None,
-        };
+        let item = Incoming { record: Some(Arc::clone(&record)), ..Incoming::default() };
         state.commit(|tables| merge(tables, &item)).inspect_err(|_| state.epoch_ended = true)?;
         state.seq += 1;
         state.frontier.insert(&record.dot);
-        Ok(Staged { record, durable: ready(Ok(self.clock.now())) })
+        Ok(Staged { record, durable: ready(Ok(self.clock.now())), is_known: false })
     }
 }
 
@@ -290,7 +285,9 @@ fn merge(tables: &Transaction<'_>, item: &Incoming) -> Result<Reply, rusqlite::E
         None => (Reply::Stored, true),
         Some(held) if held == offered => (Reply::Stored, false),
         Some(held) if held.0 == offered.0 => (Reply::Drift, offered > held),
-        Some(held) if held > offered => (Reply::Superseded { version: held.0 }, false),
+        Some(held) if held > offered => {
+            (Reply::Superseded { version: held.0, is_same_write: false }, false)
+        }
         Some(_) => (Reply::Stored, true),
     };
     if wins {
@@ -466,7 +463,7 @@ fn replay(
                     let Some(record) = current(database, &name)? else { continue };
                     bytes += record.payload.len();
                     let record = Some(Arc::new(record));
-                    items.push(Incoming { record, covers: Vec::new(), void: false, trace: None });
+                    items.push(Incoming { record, ..Incoming::default() });
                     place_of.insert(name, items.len() - 1);
                     items.len() - 1
                 }
@@ -484,7 +481,7 @@ fn replay(
         }
         if !rest.is_empty() {
             let covers = vec![(lineage.clone(), rest)];
-            items.push(Incoming { record: None, covers, void: false, trace: None });
+            items.push(Incoming { record: None, covers, ..Incoming::default() });
         }
     }
     Ok(items)
@@ -525,12 +522,7 @@ fn snapshot(
         let name: String = row.get(0)?;
         let Some(record) = current(database, &name)? else { continue };
         bytes += record.payload.len();
-        let mut item = Incoming {
-            record: Some(Arc::new(record)),
-            covers: Vec::new(),
-            void: false,
-            trace: None,
-        };
+        let mut item = Incoming { record: Some(Arc::new(record)), ..Incoming::default() };
         let mut covered = dots.query([&name])?;
         while let Some(row) = covered.next()? {
             stand_for(&mut item, &lineage(row)?, number(row, 3)?);

@@ -17,6 +17,9 @@ use crate::seams::Seams;
 use crate::server::accept::Serving;
 use crate::server::snapshot::SnapshotSeat;
 
+/// Intervals that a want may consist of; what is beyond is wanted when these are here.
+pub(crate) const WANTED_INTERVALS_MAX: usize = 65_536;
+
 /// The least time between two plans, so that a busy mesh does not plan all the time.
 const PLAN_EVERY_MIN: Duration = Duration::from_millis(100);
 
@@ -71,12 +74,14 @@ impl<S: ReplicaStore> Exchange<S> {
     fn plan(&self, memory: &mut Memory) {
         let (ours, current) = (self.store.frontier(), self.store.lineage());
         let pushing: Vec<_> =
-            self.serving.lock().values().map(|served| served.lineage().origin.clone()).collect();
+            self.serving.lock().values().map(|served| served.lineage().clone()).collect();
         let expected = memory.expected(&self.away(), self.seams.clock.now());
         let sender = self.snapshot.holder();
-        // Whoever sends everything sends this too.
-        let is_asked =
-            |peer: &&Arc<Peer>| sender.as_ref().is_none_or(|sender| sender == peer.name());
+        // Whoever sends everything sends this too. What is wanted comes on a connection that the holder has dialled.
+        let is_asked = |peer: &&Arc<Peer>| {
+            sender.as_ref().is_none_or(|sender| sender == peer.name())
+                && pushing.iter().any(|lineage| lineage.origin.node == *peer.name())
+        };
         let holders: BTreeMap<PeerId, Frontier> = self
             .peers
             .iter()
@@ -93,6 +98,7 @@ impl<S: ReplicaStore> Exchange<S> {
         let mut plan = wants(reach);
         for peer in &*self.peers {
             let dots = plan.remove(peer.name()).unwrap_or_default();
+            let dots = dots.clipped(WANTED_INTERVALS_MAX);
             memory.say(peer.name(), dots.len());
             peer.want(dots);
         }

@@ -70,7 +70,9 @@ impl Questions {
     ) {
         let mut state = self.state.lock();
         if state.waiting.len() >= self.in_flight_max {
-            state.waiting.retain(|_, waiting| !waiting.is_over(now));
+            let State { waiting, queue, .. } = &mut *state;
+            waiting.retain(|_, waiting| !waiting.is_over(now));
+            queue.retain(|(number, _)| waiting.contains_key(number));
         }
         let why_not = if !state.is_open {
             Some(Unavailable::Unreachable)

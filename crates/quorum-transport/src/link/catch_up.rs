@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quorum_core::{
     Answer, Clock, Digest, Frontier, Incoming, LogSource, QuerySource, Question, Replay,
-    ReplicaStore, SnapshotCursor, Version,
+    ReplicaStore, SnapshotCursor, StandIn, Version,
 };
 use tokio::sync::mpsc;
 
@@ -103,8 +103,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         let mut sent_any = false;
         for (lineage, wanted) in owed.iter() {
             match self.store.replay(lineage, wanted, self.config.catch_up_chunk_bytes).await {
-                Replay::Items(items) => {
+                Replay::Items(mut items) => {
                     sent_any |= !items.is_empty();
+                    items.iter_mut().for_each(|item| self.spare(item));
                     self.send(items).await?;
                 }
                 Replay::Trimmed if self.snapshots.is_over(self.clock.now()) => {
@@ -124,6 +125,14 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         Ok(sent_any)
     }
 
+    /// Leaves out a record that the peer has, or is being sent: it was the current record of other dots before.
+    fn spare(&self, item: &mut Incoming) {
+        let is_there = |stand_in: &StandIn| self.peer.has(&stand_in.dot);
+        if !item.covers.is_empty() && item.stand_in.as_ref().is_some_and(is_there) {
+            item.record = None;
+        }
+    }
+
     /// Sends every current record that the peer has not, and claims the frontier of before only behind the last one.
     async fn snapshot(&mut self, held: &Frontier) -> Result<(), TransportError> {
         let untaken_before = self.lane.untaken();
@@ -132,6 +141,11 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         loop {
             let (mut items, next) =
                 self.store.snapshot(cursor.clone(), self.config.catch_up_chunk_bytes).await;
+            if items.is_empty() && next.is_some() && next == cursor {
+                // The store cannot read on. Somebody else may be able to, so the place is not kept.
+                self.snapshots.begin(self.clock.now(), self.config.retry_max);
+                return Ok(());
+            }
             if compares && !items.is_empty() {
                 match self.held_there(cursor.as_deref(), next.as_deref()).await {
                     Compared::Alike => items.clear(),
@@ -157,10 +171,14 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
             self.snapshots.begin(self.clock.now(), self.config.retry_max);
             return Ok(());
         }
-        self.snapshots = SnapshotPause::default();
         let covers = held.iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-        self.send(vec![Incoming { record: None, covers, void: false, trace: None }]).await?;
+        self.send(vec![Incoming { record: None, covers, ..Incoming::default() }]).await?;
         self.lane.until_unanswered_at_most(0, 0).await;
+        if self.lane.untaken() > untaken_before {
+            self.snapshots.begin(self.clock.now(), self.config.retry_max);
+        } else {
+            self.snapshots = SnapshotPause::default();
+        }
         Ok(())
     }
 
@@ -176,7 +194,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         };
         let ours = self.store.answer(self.peer.name(), digest.clone()).await;
         match self.ask(digest).await {
-            theirs @ Answer::RangeDigest { .. } if theirs == ours => return Compared::Alike,
+            theirs @ Answer::RangeDigest { is_complete: true, .. } if theirs == ours => {
+                return Compared::Alike;
+            }
             Answer::RangeDigest { .. } => {}
             _ => return Compared::Unknown,
         }
@@ -241,6 +261,7 @@ pub(crate) fn append_frame(item: &Incoming) -> Result<bytes::Bytes, TransportErr
         record: item.record.as_deref().cloned(),
         covers: item.covers.clone(),
         void: item.void,
+        stand_in: item.stand_in.clone().filter(|_| item.record.is_none()),
         trace: item.trace.map(|trace| *trace.as_bytes()),
     };
     codec::encode_frame(&append).map_err(|error| TransportError::Protocol(error.to_string()))

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -30,6 +30,9 @@ use crate::seams::Seams;
 use crate::verdicts::Verdicts;
 use crate::wire::codec;
 use crate::wire::message::{Control, Hello, LaneKind};
+
+/// How far this node's wall clock may move against its monotonic clock while a probe is under way.
+const STEADY_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything a link works with.
 pub(crate) struct Dialler<S> {
@@ -264,37 +267,41 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     ) -> Result<(), TransportError> {
         let clock = &*self.seams.clock;
         let mut probe_at = clock.now();
-        // By when the probe that was sent must be answered.
-        let mut answer_by = None;
+        // When the probe was sent that is not yet answered.
+        let mut sent_at: Option<Instant> = None;
         loop {
             while let Some(word) = self.peer.next_word() {
                 say(&mut control, &word).await?;
             }
-            let wake_at = answer_by.unwrap_or(probe_at);
+            let wake_at = sent_at.map_or(probe_at, |sent_at| sent_at + self.config.idle_timeout);
             tokio::select! {
                 biased;
                 answer = hear(&mut answers) => match answer? {
                     Control::Snapshot { granted } => self.peer.snapshot_is(granted),
-                    reply @ Control::ProbeReply { .. } if answer_by.is_some() => {
-                        self.probed(reply).await;
-                        (answer_by, probe_at) = (None, clock.now() + self.config.probe_interval);
+                    reply @ Control::ProbeReply { .. } => {
+                        let Some(sent_at) = sent_at.take() else {
+                            return Err(TransportError::Protocol("answer to no probe".into()));
+                        };
+                        self.probed(reply, sent_at).await;
+                        probe_at = clock.now() + self.config.probe_interval;
                     }
                     _ => return Err(TransportError::Protocol("expected an answer to a probe".into())),
                 },
                 () = self.peer.to_say.notified() => {}
                 () = clock.sleep_until(wake_at) => {
-                    if answer_by.is_some() {
+                    if sent_at.is_some() {
                         return Err(TransportError::TimedOut(self.config.idle_timeout));
                     }
+                    let now = clock.now();
                     say(&mut control, &Control::Probe { sent_micros: micros(clock.wall()) }).await?;
-                    answer_by = Some(clock.now() + self.config.idle_timeout);
+                    sent_at = Some(now);
                 }
             }
         }
     }
 
     /// Takes in what the peer says of its clock, of what it holds, and of itself.
-    async fn probed(&self, reply: Control) {
+    async fn probed(&self, reply: Control, sent_at: Instant) {
         let Control::ProbeReply {
             sent_micros,
             received_micros,
@@ -305,10 +312,15 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         else {
             return;
         };
-        let returned_micros = micros(self.seams.clock.wall());
+        let (wall, now) = (self.seams.clock.wall(), self.seams.clock.now());
+        let returned_micros = micros(wall);
         let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
-        let now = self.seams.clock.now();
-        self.peer.measured(probe.offset(), probe.round_trip(), now);
+        // A wall clock that was set meanwhile makes nonsense of the four timestamps.
+        let by_wall = i128::from(returned_micros) - i128::from(sent_micros);
+        let by_monotonic = i128::from(micros(now.saturating_duration_since(sent_at)));
+        if (by_wall - by_monotonic).unsigned_abs() <= STEADY_WITHIN.as_micros() {
+            self.peer.measured(probe.offset(), probe.round_trip(), (now, wall));
+        }
         self.peer.reported(frontier.as_ref());
         if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
             self.heard_announcement(&from, said).await;

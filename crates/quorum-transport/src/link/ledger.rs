@@ -93,12 +93,7 @@ mod tests {
     fn ledger_of(count: u64) -> Ledger {
         let mut ledger = Ledger::default();
         for seq in 1..=count {
-            let item = Incoming {
-                record: Some(record(seq).into()),
-                covers: Vec::new(),
-                void: false,
-                trace: None,
-            };
+            let item = Incoming { record: Some(record(seq).into()), ..Incoming::default() };
             ledger.push(Sent { item, handed_over: Instant::now(), span: None });
         }
         ledger

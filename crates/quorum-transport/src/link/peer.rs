@@ -85,7 +85,8 @@ struct State {
     snapshot: SnapshotTalk,
     repaired_records: u64,
     repaired_bytes: u64,
-    offset: Option<(ClockOffset, Instant)>,
+    /// With what the clocks said when it was measured.
+    offset: Option<(ClockOffset, (Instant, Duration))>,
     round_trip: Option<Duration>,
     last_error: Option<String>,
 }
@@ -332,6 +333,11 @@ impl Peer {
             state.stale = true;
             self.look_at_connection.notify_one();
         }
+        if state.lineage.as_ref().is_some_and(|former| former.origin != lineage.origin) {
+            // Its Hello takes back what its former life acknowledged, before it is heard as the new one.
+            self.life.fetch_add(1, Ordering::Relaxed);
+            (state.lineage, state.known) = (Some(lineage.clone()), None);
+        }
         self.dial_now.notify_one();
     }
 
@@ -422,7 +428,8 @@ impl Peer {
     pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let known = state.known.get_or_insert_default();
+        // A connection that was given up says nothing more.
+        let Some(known) = &mut state.known else { return };
         if let Some(frontier) = frontier {
             known.merge(frontier);
             self.news.notify_one();
@@ -450,8 +457,19 @@ impl Peer {
         self.state.lock().lineage.clone()
     }
 
+    /// The lineage that the connection which is up leads to.
+    pub(crate) fn connected_lineage(&self) -> Option<Lineage> {
+        let state = self.state.lock();
+        state.connected.and_then(|_| state.lineage.clone())
+    }
+
     /// A fresh estimate of the peer's clock.
-    pub(crate) fn measured(&self, offset: ClockOffset, round_trip: Duration, at: Instant) {
+    pub(crate) fn measured(
+        &self,
+        offset: ClockOffset,
+        round_trip: Duration,
+        at: (Instant, Duration),
+    ) {
         let mut state = self.state.lock();
         (state.offset, state.round_trip) = (Some((offset, at)), Some(round_trip));
         drop(state);
@@ -487,6 +505,13 @@ impl Peer {
             }
         }
         if was_full { owed.minus(&owed.minus(&due)) } else { owed }
+    }
+
+    /// Whether the peer holds a dot, or it is on its way there.
+    pub(crate) fn has(&self, dot: &Dot) -> bool {
+        let state = self.state.lock();
+        state.under_way.contains(dot)
+            || state.known.as_ref().is_some_and(|known| known.contains(dot))
     }
 
     /// An item from the log is about to be sent.
@@ -621,6 +646,7 @@ impl Peer {
             address: self.member.address.clone(),
             connected_since: state.connected,
             lineage: state.lineage.clone(),
+            served: None,
             round_trip: state.round_trip,
             clock_offset: state.offset.map(|(offset, _)| offset),
             clock_measured_at: state.offset.map(|(_, at)| at),
@@ -686,11 +712,14 @@ impl State {
 
     /// The peer holds whatever the item stands for.
     fn taken(&mut self, item: &Incoming) {
-        let known = self.known.get_or_insert_default();
         if let Some(record) = &item.record {
-            known.insert(&record.dot);
             self.deferred.settle(&record.dot);
             self.deferred_covers.remove(&record.dot);
+        }
+        // On a connection that was given up, it is not known what is left of what was taken.
+        let Some(known) = &mut self.known else { return };
+        if let Some(record) = &item.record {
+            known.insert(&record.dot);
         }
         if !item.covers.is_empty() {
             known.merge(&item.covers.iter().cloned().collect());

@@ -121,6 +121,7 @@ impl Lane {
 fn incoming(frame: &Bytes) -> Result<Incoming, TransportError> {
     let append: Append =
         codec::decode(frame).map_err(|error| TransportError::Protocol(error.to_string()))?;
-    let trace = append.trace.map(TraceParent::from_bytes);
-    Ok(Incoming { record: append.record.map(Arc::new), covers: append.covers, void: false, trace })
+    let Append { record, covers, void, stand_in, trace } = append;
+    let trace = trace.map(TraceParent::from_bytes);
+    Ok(Incoming { record: record.map(Arc::new), covers, void, stand_in, trace })
 }

@@ -13,6 +13,8 @@ use crate::wire::message::{Answered, Ask};
 
 /// Questions taken off the stream at once; what arrives meanwhile waits in the stream's window.
 const BATCH_MAX: usize = 64;
+/// Answers written at once, in bytes: records may be large.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// A query stream and what it needs.
 pub(crate) struct Queries<'a> {
@@ -28,21 +30,29 @@ impl Queries<'_> {
     pub(crate) async fn run<S: QuerySource>(mut self, store: &S) -> Result<(), TransportError> {
         while let Some(first) = self.questions.next().await? {
             let batch = self.batch(&first).await?;
-            let mut frames = Vec::with_capacity(batch.len());
+            let (mut frames, mut bytes) = (Vec::with_capacity(batch.len()), 0);
             for (ask, deadline) in batch {
                 // Whoever asked no longer waits.
                 if deadline <= self.clock.now() {
                     continue;
                 }
                 let answer = store.answer(self.from, ask.question).await;
-                frames.push(self.frame(ask.number, answer)?);
+                let frame = self.frame(ask.number, answer)?;
+                bytes += frame.len();
+                frames.push(frame);
+                if bytes >= WRITE_BYTES {
+                    self.write(std::mem::take(&mut frames)).await?;
+                    bytes = 0;
+                }
             }
-            self.answers
-                .write_all_chunks(&mut frames)
-                .await
-                .map_err(|error| TransportError::Lost(error.to_string()))?;
+            self.write(frames).await?;
         }
         Ok(())
+    }
+
+    async fn write(&mut self, mut frames: Vec<Bytes>) -> Result<(), TransportError> {
+        let written = self.answers.write_all_chunks(&mut frames).await;
+        written.map(drop).map_err(|error| TransportError::Lost(error.to_string()))
     }
 
     /// The first question and those that are already here behind it, each with the moment at which it expires.

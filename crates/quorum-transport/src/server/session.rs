@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::within;
 use crate::close;
 use crate::error::TransportError;
+use crate::exchange::WANTED_INTERVALS_MAX;
 use crate::frames::FrameReader;
 use crate::link::dial::{hear, micros, say};
 use crate::server::accept::Server;
@@ -27,8 +28,6 @@ use crate::wire::message::{Control, Hello};
 
 /// Messages that a member may send on its control stream in a second.
 const WORDS_PER_SECOND_MAX: u32 = 1_000;
-/// Intervals that a want may consist of.
-const WANTED_INTERVALS_MAX: usize = 65_536;
 
 /// A member's connection, so that a newer one can end it.
 pub(crate) struct Served {

@@ -113,7 +113,7 @@ pub fn probe() -> Bytes {
 /// An item that says nothing.
 #[must_use]
 pub fn nothing() -> Bytes {
-    frame(&Append { record: None, covers: Vec::new(), void: false, trace: None })
+    frame(&Append { record: None, ..Append::default() })
 }
 
 /// First packets of `count` different connections, caught on their way to nowhere. Call it within a tokio runtime.

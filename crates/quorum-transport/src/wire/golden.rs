@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use quorum_core::{
     Announcement, Answer, Busy, Close, ClusterId, Digest, Durability, Epoch, Frontier, Hlc,
     Incarnation, KnownWrite, Lineage, Newest, Origin, PeerId, Question, RangeEntry, Record,
-    Recovery, Refusal, Reply, SeqSet, Unavailable, Version, WriteId,
+    Recovery, Refusal, Reply, SeqSet, StandIn, Unavailable, Version, WriteId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -97,8 +97,9 @@ fn answers() -> Vec<Answer> {
         Answer::Newest(Some(newest(Some(record)))),
         Answer::Write(KnownWrite::Unknown),
         Answer::Write(KnownWrite::Expired),
+        Answer::Write(KnownWrite::UnderWay),
         Answer::Write(KnownWrite::Held { dot, version, digest, key, is_current: true }),
-        Answer::RangeDigest { records: 300, digest },
+        Answer::RangeDigest { records: 300, digest, is_complete: true },
         Answer::Range { entries: vec![entry], is_complete: false },
         Answer::Unavailable(Unavailable::Recovering),
     ]
@@ -107,7 +108,12 @@ fn answers() -> Vec<Answer> {
 fn replies() -> Vec<(u64, Reply)> {
     let version =
         Version { hlc: Hlc::from_millis(1_700_000_000_000), origin: lineage("n3").origin };
-    let mut replies = vec![Reply::Stored, Reply::Superseded { version }, Reply::Drift];
+    let mut replies = vec![
+        Reply::Stored,
+        Reply::Superseded { version: version.clone(), is_same_write: false },
+        Reply::Superseded { version, is_same_write: true },
+        Reply::Drift,
+    ];
     replies.extend(Refusal::ALL.map(|reason| Reply::Refused { reason }));
     replies.extend(Busy::ALL.map(|reason| Reply::Busy { reason }));
     (1..).zip(replies).collect()
@@ -157,15 +163,18 @@ fn every_message_has_the_bytes_of_its_version() {
     }
     let covers: Vec<_> =
         frontier().iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-    let bare = Append { record: Some(record(5)), covers: Vec::new(), void: false, trace: None };
+    let bare = Append { record: Some(record(5)), ..Append::default() };
     let relaxed = Record { durability: Durability::Relaxed, ..record(6) };
     check("append", &bare);
     check("append_relaxed", &Append { record: Some(relaxed), ..bare.clone() });
     check("append_covers", &Append { covers: covers.clone(), ..bare.clone() });
     check("append_traced", &Append { trace: Some([0xab; 25]), ..bare });
-    let void = Append { record: None, covers, void: true, trace: None };
+    let void = Append { record: None, covers, void: true, ..Append::default() };
     check("void", &void);
-    check("covers_only", &Append { void: false, ..void });
+    check("covers_only", &Append { void: false, ..void.clone() });
+    let dot = record(5).dot;
+    let stand_in = StandIn { dot, hlc: Hlc::from_millis(5), key: Bytes::from_static(b"key") };
+    check("held_there", &Append { void: false, stand_in: Some(stand_in), ..void });
     check("ack", &Ack { upto: 300, hash: [3; 16], synced: true, exceptions: Vec::new() });
     let exceptions = replies();
     check("ack_exceptions", &Ack { upto: 300, hash: [3; 16], synced: false, exceptions });
@@ -174,7 +183,7 @@ fn every_message_has_the_bytes_of_its_version() {
 #[test]
 fn a_container_that_claims_more_than_its_frame_is_refused_unallocated() {
     // An append with a record whose payload claims almost 16 MiB, in a frame of some 100 bytes.
-    let append = Append { record: Some(record(5)), covers: Vec::new(), void: false, trace: None };
+    let append = Append { record: Some(record(5)), ..Append::default() };
     let frame = encode_frame(&append).expect("a small message");
     let payload = append.record.expect("just put there").payload;
     let body = &frame[LENGTH_BYTES..];
@@ -194,12 +203,12 @@ fn a_large_payload_passes() {
     for bytes in [0x200, 0x2000, 0x2_0000, 0x20_0000, 15 << 20] {
         let payload = vec![1; bytes].into();
         let record = Record { payload, ..record(1) };
-        let append = Append { record: Some(record), covers: Vec::new(), void: false, trace: None };
+        let append = Append { record: Some(record), ..Append::default() };
         let frame = encode_frame(&append).expect("below the limit");
         assert_eq!(decode::<Append>(&frame[LENGTH_BYTES..]).expect("decodable"), append);
     }
     let record = Record { payload: vec![1; 17 << 20].into(), ..record(1) };
-    let append = Append { record: Some(record), covers: Vec::new(), void: false, trace: None };
+    let append = Append { record: Some(record), ..Append::default() };
     assert!(matches!(encode_frame(&append), Err(CodecError::TooLarge(_))));
 }
 

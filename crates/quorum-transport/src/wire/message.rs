@@ -4,7 +4,7 @@
 
 use quorum_core::{
     Announcement, Answer, ClusterId, Digest, Frontier, Incarnation, Lineage, PeerId, Question,
-    Record, Reply, SeqSet,
+    Record, Reply, SeqSet, StandIn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,12 +85,14 @@ pub(crate) struct OpenLane {
 }
 
 /// One item of a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Append {
     pub(crate) record: Option<Record>,
     pub(crate) covers: Vec<(Lineage, SeqSet)>,
     /// Whether nobody holds a record for `covers`.
     pub(crate) void: bool,
+    /// What stands for `covers`, if the receiver has it already.
+    pub(crate) stand_in: Option<StandIn>,
     /// W3C trace context: trace id (16), span id (8), flags (1).
     pub(crate) trace: Option<[u8; 25]>,
 }

@@ -129,8 +129,7 @@ async fn an_overwritten_record_is_replaced_by_its_successor_even_if_refused_for_
     one.write("k", "old");
     let newer = two.write("k", "new");
     // The first node knows its own record only as overwritten by the other's.
-    let item =
-        quorum_core::Incoming { record: Some(newer), covers: Vec::new(), void: false, trace: None };
+    let item = quorum_core::Incoming { record: Some(newer), ..quorum_core::Incoming::default() };
     block_on(one.apply(mesh.name(1), vec![item]));
     let (first, second) = (Node::over(&mesh, 0, 3, one), Node::over(&mesh, 1, 3, two));
     let offered = || third.store.offered.load(Ordering::Relaxed);

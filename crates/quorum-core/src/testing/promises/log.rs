@@ -124,7 +124,7 @@ pub fn a_snapshot_and_its_frontier_make_a_full_copy<H: StoreUnderTest>(harness: 
         assert!(stored, "an empty store did not take a page of a snapshot: {replies:?}");
     }
     let covers = frontier.iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-    copy.apply(vec![Incoming { record: None, covers, void: false, trace: None }]);
+    copy.apply(vec![Incoming { record: None, covers, ..Incoming::default() }]);
     assert_same(&subject, &copy, "a snapshot was taken and its frontier claimed");
     let copy = copy.crash();
     assert_same(&subject, &copy, "a snapshot was taken, and then the copy crashed");

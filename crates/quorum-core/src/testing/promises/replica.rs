@@ -80,7 +80,7 @@ pub fn a_newer_version_is_reported<H: StoreUnderTest>(harness: &H) {
     let other = Foreigner::new(harness, "other");
     let (old, new) = (other.record(1, 10, "key", "old"), other.record(2, 20, "key", "new"));
     subject.apply(vec![alone(&new)]);
-    let superseded = Reply::Superseded { version: new.version() };
+    let superseded = Reply::Superseded { version: new.version(), is_same_write: false };
     assert_eq!(subject.apply(vec![alone(&old)]), [superseded], "an older record of the same key");
     subject.assert_current("key", &new, "an older record came");
     let frontier = subject.store.frontier();
@@ -123,7 +123,7 @@ pub fn a_refused_record_leaves_a_gap<H: StoreUnderTest>(harness: &H) {
     let mut corrupt = Record::clone(&other.record(3, 30, "b", "value"));
     corrupt.payload = [&corrupt.payload[..], b"!"].concat().into();
     let covers = vec![(other.lineage.clone(), SeqSet::from(vec![(2, 2)]))];
-    let corrupt = Incoming { record: Some(Arc::new(corrupt)), covers, void: false, trace: None };
+    let corrupt = Incoming { record: Some(Arc::new(corrupt)), covers, ..Incoming::default() };
     let (before, behind) = (other.record(1, 10, "a", "value"), other.record(4, 40, "c", "value"));
 
     let replies = subject.apply(vec![alone(&before), corrupt, alone(&behind)]);
@@ -169,10 +169,9 @@ pub fn covered_dots_come_with_their_record<H: StoreUnderTest>(harness: &H) {
         (one.lineage.clone(), SeqSet::from(vec![(1, 1)])),
         (two.lineage.clone(), SeqSet::from(vec![(5, 6)])),
     ];
-    let standing =
-        Incoming { record: Some(Arc::clone(&current)), covers, void: false, trace: None };
+    let standing = Incoming { record: Some(Arc::clone(&current)), covers, ..Incoming::default() };
     let purged = vec![(two.lineage.clone(), SeqSet::from(vec![(8, 9)]))];
-    let purged = Incoming { record: None, covers: purged, void: true, trace: None };
+    let purged = Incoming { record: None, covers: purged, void: true, ..Incoming::default() };
 
     let replies = subject.apply(vec![standing, purged]);
 

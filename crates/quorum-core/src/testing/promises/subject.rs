@@ -168,7 +168,7 @@ impl<'h, H: StoreUnderTest> Foreigner<'h, H> {
 
 /// A record alone, as the live stream brings it.
 pub(super) fn alone(record: &Arc<Record>) -> Incoming {
-    Incoming { record: Some(Arc::clone(record)), covers: Vec::new(), void: false, trace: None }
+    Incoming { record: Some(Arc::clone(record)), ..Incoming::default() }
 }
 
 /// Everything that the items cover once they are applied.

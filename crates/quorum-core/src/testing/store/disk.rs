@@ -40,7 +40,7 @@ impl Entry {
         dots.remove(&self.current.dot);
         let covers = dots.iter().map(|(lineage, set)| (lineage.clone(), set.clone()));
         let covers = covers.filter(|(_, set)| !set.is_empty()).collect();
-        Incoming { record: Some(Arc::clone(&self.current)), covers, void: false, trace: None }
+        Incoming { record: Some(Arc::clone(&self.current)), covers, ..Incoming::default() }
     }
 }
 
@@ -88,7 +88,7 @@ impl Disk {
         } else if offered.0 == current.0 {
             Reply::Drift
         } else if offered.0 < current.0 {
-            Reply::Superseded { version: current.0.clone() }
+            Reply::Superseded { version: current.0.clone(), is_same_write: false }
         } else {
             Reply::Stored
         };
@@ -116,7 +116,7 @@ impl Disk {
         });
         let keyless = hits(&self.keyless).map(|(first, hits)| {
             let covers = vec![(lineage.clone(), hits)];
-            (first, Incoming { record: None, covers, void: false, trace: None })
+            (first, Incoming { record: None, covers, ..Incoming::default() })
         });
         let mut found: Vec<_> = of_keys.chain(keyless).collect();
         found.sort_by_key(|(first, _)| *first);

@@ -189,7 +189,7 @@ impl MemoryStore {
         let held = std::mem::take(&mut state.unsynced);
         for (record, _) in &held {
             let record = Some(Arc::clone(record));
-            state.disk.apply(&Incoming { record, covers: Vec::new(), void: false, trace: None });
+            state.disk.apply(&Incoming { record, ..Incoming::default() });
         }
         drop(state);
         held.into_iter().for_each(|(_, appending)| appending.settle(Ok(now)));
@@ -250,7 +250,7 @@ impl MemoryStore {
             Appends::Held => {}
             Appends::Failing => self.fail(),
         }
-        Ok(Staged { record, durable })
+        Ok(Staged { record, durable, is_known: false })
     }
 }
 

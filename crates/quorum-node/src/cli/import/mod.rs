@@ -48,7 +48,8 @@ every line of a plain text is a value, and its number, in ten digits, is the key
 A write is named after the import, the line's number and its content, and is written once under that
 name: running the same import again after a failure is safe. The import's name is --import-id, else
 the one in the --state file, else it follows from the file's path, length and time of change. Give
-another one to write the same unchanged file again on purpose.
+another one to write the same unchanged file again on purpose. With a --state file of an earlier run,
+or with --import-id, every record is looked for at other nodes before it is written.
 
 Examples:
   quorum-node import records.ndjson --state records.state
@@ -107,7 +108,12 @@ pub fn run(arguments: &ImportArguments, output: &mut Output) -> anyhow::Result<E
         write: arguments.write.clone(),
         timeout: arguments.connection.timeout,
         give_up_after: arguments.give_up_after,
+        // Whoever names an import may have run it before, without a file that remembers it.
+        is_rerun: resume.is_some() || arguments.import_id.is_some(),
     };
+    if resume.is_none() {
+        remember_beginning(arguments, &import_id)?;
+    }
     let mut import = Import::new(arguments, writer, import_id, resume.as_ref(), input.bytes);
     let started = Instant::now();
     let outcome = converse(async {
@@ -151,6 +157,15 @@ fn import_id(
         return Ok(checkpoint.import_id.clone());
     }
     Ok(given.or_else(|| input.identity.clone()).unwrap_or_else(|| new_write_id().to_string()))
+}
+
+/// Puts a beginning into the state file before anything is sent, so that the next run knows of this
+/// one however early it ends.
+fn remember_beginning(arguments: &ImportArguments, import_id: &str) -> anyhow::Result<()> {
+    match &arguments.state {
+        Some(path) => Checkpoint::new(import_id.to_owned(), 0, &LinesDigest::EMPTY).write(path),
+        None => Ok(()),
+    }
 }
 
 /// An import under way.

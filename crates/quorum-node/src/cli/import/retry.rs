@@ -28,6 +28,8 @@ pub(super) struct Writer {
     pub(super) write: WriteArguments,
     pub(super) timeout: Option<Duration>,
     pub(super) give_up_after: Duration,
+    /// Whether an earlier run of the import may have sent the same writes.
+    pub(super) is_rerun: bool,
 }
 
 impl Writer {
@@ -35,6 +37,7 @@ impl Writer {
     pub(super) async fn write(&self, entry: Entry, write_id: WriteId, first: usize) -> Fate {
         let deadline = Instant::now() + self.give_up_after;
         let mut options = self.write.options(write_id, self.timeout);
+        options.is_retry = self.is_rerun;
         let (mut attempt, mut node, mut may_have_happened) = (0_u32, first, false);
         loop {
             let client = self.client.starting_at(node);
@@ -49,7 +52,7 @@ impl Writer {
             };
             may_have_happened |= error.may_have_happened();
             // What may have happened is looked for everywhere before it is done again.
-            options.is_retry = may_have_happened;
+            options.is_retry = self.is_rerun || may_have_happened;
             let pause = pause(attempt, asked_for(&error), rand::random());
             let is_over = Instant::now() + pause >= deadline;
             match error {

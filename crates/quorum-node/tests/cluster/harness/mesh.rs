@@ -121,6 +121,16 @@ pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
     }
 }
 
+/// Commits a write through a member that may be recovering: it takes none until it has everything again.
+pub(crate) async fn commit(service: &Service, request: WriteRequest) {
+    until("the member takes writes", async || match service.write(request.clone()).await {
+        Ok(_) => true,
+        Err(WriteFailed::Recovering) => false,
+        Err(failed) => panic!("{failed}"),
+    })
+    .await;
+}
+
 /// The same write, under a name and with a deadline of its own.
 pub(crate) fn named(id: u8, request: WriteRequest) -> WriteRequest {
     WriteRequest { write_id: Some(WriteId::from_bytes([id; 16])), ..request }

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorum_core::{ClusterId, Frontier, LogSource, PeerId, Replay, ReplicaStore, SeqSet, Silent};
+use parking_lot::Mutex;
+use quorum_core::{
+    ClockGuard, ClusterId, Frontier, LogSource, PeerId, Replay, ReplicaStore, SeqSet, Silent,
+};
 use quorum_node::SystemRandom;
 use quorum_node::receive::{AdmissionLimits, Receiver};
 use quorum_node::store::{Store, StoreConfig, StoreIdentity, StoreSeams};
@@ -23,6 +26,7 @@ pub(crate) async fn inspect(directory: &Path, cluster: ClusterId, node: &str) ->
     let node = PeerId::new(node).expect("a name");
     let seams = StoreSeams {
         clock: Arc::new(TokioClock::new()),
+        guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
         observer: Arc::new(Silent),
         random: Arc::new(SystemRandom::default()),
     };
