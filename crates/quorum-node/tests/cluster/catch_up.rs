@@ -77,6 +77,37 @@ async fn live_writes_go_on_while_a_member_catches_up() {
     mesh.stop_all().await;
 }
 
+/// Keys that are overwritten in turn, through two members. Sending the current record again for every chunk of the log that
+/// it has overwritten would send it hundreds of times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_overwritten_again_and_again_cost_little_more_than_once() {
+    const KEYS: usize = 20;
+    const ROUNDS: usize = 150;
+    let mut mesh = Mesh::start(3).await;
+    mesh.stop(2).await;
+    for round in 0..ROUNDS {
+        let service = mesh.service(round % 2);
+        let value = format!("{round}{:x<2000}", "");
+        let writes = (0..KEYS).map(|key| service.write(put(&format!("k{key}"), &value)));
+        for written in futures_util::future::join_all(writes).await {
+            written.expect("committed");
+        }
+    }
+    mesh.restart(2).await;
+    mesh.linked().await;
+    mesh.converged().await;
+    mesh.caught_up_with(0).await;
+    mesh.caught_up_with(1).await;
+    let sent = |index: usize| {
+        let peers = mesh.service(index).peers();
+        let third = peers.iter().find(|peer| peer.node.as_str() == "n3").expect("the third");
+        third.repaired_records
+    };
+    let sent = sent(0) + sent(1);
+    assert!((KEYS as u64..=4 * KEYS as u64).contains(&sent), "{sent} records for {KEYS} keys");
+    mesh.stop_all().await;
+}
+
 /// Returns once the member has trimmed everything it wrote and everything it got.
 async fn trimmed(mesh: &mut Mesh, index: usize) {
     let mut section = NodeSection::new("n1".parse().expect("a name"));

@@ -81,3 +81,47 @@ async fn a_batch_that_is_not_all_committed_is_not_called_ok() {
     assert_eq!(body["results"][1]["status"], 409, "{body}");
     assert_eq!(body["results"][1]["outcome"], "not_applied", "{body}");
 }
+
+/// What a namespace does not allow, and what no node takes, shows before anything is written.
+#[tokio::test]
+async fn what_is_not_allowed_is_found_before_the_first_item_is_executed() {
+    let adjust = |config: &mut quorum_node::Config| {
+        config.quorum.min_w = 2;
+        config.http.body_bytes_max = quorum_node::config::ByteSize::new(1_000);
+    };
+    let node = Fixture::with(2, adjust).await;
+    let good = json!({ "namespace": "ns", "key": "a", "value": "1" });
+    let bad = [
+        (json!({ "namespace": "ns", "key": "b", "value": "1", "w": 1 }), "writes[1].w"),
+        (json!({ "namespace": "ns", "key": "b", "value": "v".repeat(1_001) }), "writes[1].value"),
+    ];
+    for (bad, field) in bad {
+        let answer = node.ask("POST /v1/batch", writes(&[good.clone(), bad])).await;
+        assert_eq!(answer.problem(400, "invalid-request")["field"], field);
+    }
+    node.ask("GET /v1/kv/ns/a", "").await.problem(404, "key-not-found");
+}
+
+#[tokio::test]
+async fn an_item_without_a_quorum_is_indeterminate_and_the_batch_is_no_success() {
+    let mut node = Fixture::with(3, |_| {}).await;
+    for index in [1, 2] {
+        node.mesh.stop(index).await;
+    }
+    let alone = json!({ "namespace": "ns", "key": "a", "value": "1", "w": 1, "timeout": "30s" });
+    let missed = json!({ "namespace": "ns", "key": "b", "value": "1", "timeout": "100ms" });
+    let answer = node.ask("POST /v1/batch", writes(&[alone, missed])).await;
+    assert_eq!(answer.status, 207);
+    let body = answer.json();
+    assert_eq!((&body["committed"], &body["indeterminate"]), (&1.into(), &1.into()), "{body}");
+    assert_eq!(body["results"][1]["outcome"], "indeterminate", "{body}");
+    assert!(body["results"][1]["write_id"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn a_batch_beyond_its_bound_is_refused_unread() {
+    let node = Fixture::start().await;
+    let length = ((16 << 20) + 1).to_string();
+    let answer = node.ask_with("POST /v1/batch", &[("content-length", &length)], "{").await;
+    answer.problem(413, "too-large");
+}

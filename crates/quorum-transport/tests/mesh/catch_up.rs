@@ -95,6 +95,36 @@ async fn a_frontier_is_not_claimed_over_a_record_that_was_refused() {
     .await;
 }
 
+/// The one that may send everything cannot read it. It must not keep the place for that, nor spin.
+#[tokio::test]
+async fn whoever_cannot_read_what_it_should_send_makes_room_for_another() {
+    let mesh = Loopback::new(3).expect("loopback sockets");
+    let stores = [Levers::new(mesh.name(0)), Levers::new(mesh.name(1))];
+    for number in 0..50 {
+        stores.iter().for_each(|store| drop(store.write(&format!("k{number}"), "v")));
+    }
+    for store in &stores {
+        store.trimmed.store(true, Ordering::Relaxed);
+    }
+    stores[0].unreadable.store(true, Ordering::Relaxed);
+    let [damaged, sound] = stores;
+    let first = Node::over(&mesh, 0, 3, damaged);
+    let third = Node::start(&mesh, 2, 3);
+    let pages = || first.store.snapshot_pages.load(Ordering::Relaxed);
+    eventually("it tries", || pages() > 0).await;
+    let second = Node::over(&mesh, 1, 3, sound);
+    eventually("the other one brings what it has", || {
+        third.store.frontier().covers(&second.store.frontier())
+    })
+    .await;
+    assert!(pages() < 20, "{} attempts: the pause is missing", pages());
+    first.store.unreadable.store(false, Ordering::Relaxed);
+    eventually("it goes on once it can read", || {
+        third.store.frontier().covers(&first.store.frontier())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_origin_takes_back_its_own_tail() {
     let mut mesh = Loopback::new(2).expect("loopback sockets");

@@ -32,6 +32,8 @@ pub(crate) struct Levers {
     pub(crate) trimmed: AtomicBool,
     /// While true, what is applied is not synced yet.
     pub(crate) unsynced: AtomicBool,
+    /// While true, a snapshot cannot be read.
+    pub(crate) unreadable: AtomicBool,
     /// Pages of snapshots that were read.
     pub(crate) snapshot_pages: AtomicUsize,
     /// Records that were handed to `apply`.
@@ -57,6 +59,7 @@ impl Levers {
             answers: Mutex::default(),
             trimmed: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             snapshot_pages: AtomicUsize::new(0),
             offered: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
@@ -162,6 +165,9 @@ impl LogSource for Levers {
         bytes_max: usize,
     ) -> (Vec<Incoming>, Option<SnapshotCursor>) {
         self.snapshot_pages.fetch_add(1, Ordering::Relaxed);
+        if self.unreadable.load(Ordering::Relaxed) {
+            return (Vec::new(), Some(after.unwrap_or_default()));
+        }
         self.inner().snapshot(after, bytes_max).await
     }
 }
