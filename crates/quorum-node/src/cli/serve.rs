@@ -10,6 +10,7 @@ use clap::Args;
 use quorum_metrics::{LogConfig, LogFormat, Otlp, OtlpConfig, Tracing, init_logging};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
 
 use super::settings::SettingsArguments;
@@ -50,7 +51,10 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
         otlp.as_ref().map(|otlp| Tracing::new(&config.node.name, otlp)).transpose()?.flatten();
     init_logging(&log_config(&config), tracing.as_ref())?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = match config.node.threads.get() {
+        1 => Builder::new_current_thread().enable_all().build()?,
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+    };
     let grace = config.node.shutdown_grace;
     let outcome = runtime.block_on(async {
         // Before anybody is told that the node is ready: a signal from then on is heard.

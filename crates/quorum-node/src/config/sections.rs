@@ -4,6 +4,7 @@
 //! The keys are public interface: they change as rarely as the HTTP paths.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +104,10 @@ pub struct NodeSection {
     /// How long a stopping node may take to finish what it began.
     #[serde(with = "humantime_serde", default = "default_shutdown_grace")]
     pub shutdown_grace: Duration,
+    /// Threads that serve clients and peers, beside those of the store. One costs the least per write, because nothing is
+    /// handed from thread to thread; more serve more requests where there are cores to spare.
+    #[serde(default = "default_threads")]
+    pub threads: NonZeroUsize,
 }
 
 impl NodeSection {
@@ -114,6 +119,7 @@ impl NodeSection {
             cluster: default_cluster(),
             data_dir: default_data_dir(),
             shutdown_grace: default_shutdown_grace(),
+            threads: default_threads(),
         }
     }
 
@@ -137,6 +143,10 @@ fn default_cluster() -> String {
 
 fn default_data_dir() -> PathBuf {
     "/var/lib/quorum".into()
+}
+
+const fn default_threads() -> NonZeroUsize {
+    NonZeroUsize::MIN
 }
 
 const fn default_shutdown_grace() -> Duration {

@@ -1,12 +1,12 @@
 //! What has changed on this node, in the order in which it was applied here: numbered, bounded, durable.
 //!
-//! A change names the key and the dot that made it. Whoever follows reads the record that is there now, so a change that
+//! A change names the key and the dot that made it. Those of one commit are kept together. Whoever follows reads the record that is there now, so a change that
 //! was overwritten since is passed over: the later one shows the key's newest value.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorum_core::Record;
 use tokio::sync::watch;
 
@@ -55,7 +55,7 @@ pub enum Changes {
     },
 }
 
-/// An entry of [`Space::Changes`].
+/// One change, as [`Space::Changes`] keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChangeEntry {
     pub(super) lineage: LineageNumber,
@@ -65,36 +65,45 @@ pub(super) struct ChangeEntry {
     pub(super) key: RecordKey,
 }
 
-impl ChangeEntry {
-    pub(super) fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(13 + self.key.bytes().len());
-        bytes.put_u32(self.lineage.0);
-        bytes.put_u64(self.seq);
-        bytes.put_u8(u8::from(self.is_tombstone));
-        bytes.put_slice(self.key.bytes());
-        bytes.freeze()
+/// The value of [`Space::Changes`]: all changes of one commit, in order. Its key is the number of the last one: an entry
+/// for each would cost the engine as much as the record itself.
+pub(super) fn encode_changes(changes: &[ChangeEntry]) -> Bytes {
+    let keys: usize = changes.iter().map(|change| change.key.bytes().len()).sum();
+    let mut bytes = BytesMut::with_capacity(15 * changes.len() + keys);
+    for ChangeEntry { lineage, seq, is_tombstone, key } in changes {
+        bytes.put_u32(lineage.0);
+        bytes.put_u64(*seq);
+        bytes.put_u8(u8::from(*is_tombstone));
+        bytes.put_u16(u16::try_from(key.bytes().len()).expect("a key is shorter than that"));
+        bytes.put_slice(key.bytes());
     }
-
-    pub(super) fn decode(value: &Bytes) -> Result<Self, Corrupt> {
-        let corrupt = Corrupt { what: "change" };
-        let (lineage, rest) = value.split_first_chunk().ok_or(corrupt)?;
-        let (seq, rest) = rest.split_first_chunk().ok_or(corrupt)?;
-        let (is_tombstone, key) = match rest.split_first().ok_or(corrupt)? {
-            (0, key) => (false, key),
-            (1, key) => (true, key),
-            _ => return Err(corrupt),
-        };
-        Ok(Self {
-            is_tombstone,
-            lineage: LineageNumber(u32::from_be_bytes(*lineage)),
-            seq: u64::from_be_bytes(*seq),
-            key: RecordKey::from_bytes(value.slice(value.len() - key.len()..)),
-        })
-    }
+    bytes.freeze()
 }
 
-pub(super) fn change_key(number: u64) -> Bytes {
-    Bytes::copy_from_slice(&number.to_be_bytes())
+pub(super) fn decode_changes(value: &Bytes) -> Result<Vec<ChangeEntry>, Corrupt> {
+    let corrupt = Corrupt { what: "changes" };
+    let mut rest = value.clone();
+    let mut changes = Vec::new();
+    while !rest.is_empty() {
+        let lineage = LineageNumber(rest.try_get_u32().map_err(|_| corrupt)?);
+        let seq = rest.try_get_u64().map_err(|_| corrupt)?;
+        let is_tombstone = match rest.try_get_u8().map_err(|_| corrupt)? {
+            0 => false,
+            1 => true,
+            _ => return Err(corrupt),
+        };
+        let length = usize::from(rest.try_get_u16().map_err(|_| corrupt)?);
+        if rest.len() < length {
+            return Err(corrupt);
+        }
+        let key = RecordKey::from_bytes(rest.split_to(length));
+        changes.push(ChangeEntry { lineage, seq, is_tombstone, key });
+    }
+    if changes.is_empty() { Err(corrupt) } else { Ok(changes) }
+}
+
+pub(super) fn change_key(last: u64) -> Bytes {
+    Bytes::copy_from_slice(&last.to_be_bytes())
 }
 
 pub(super) fn change_number(key: &[u8]) -> Result<u64, Corrupt> {
@@ -105,7 +114,9 @@ pub(super) fn change_number(key: &[u8]) -> Result<u64, Corrupt> {
 pub(super) fn first_change(view: &dyn View) -> Result<Option<u64>, StoreError> {
     let first =
         view.page(Space::Changes, (Bound::Unbounded, Bound::Unbounded), PageLimit::new(1, 1))?;
-    Ok(first.first().map(|(key, _)| change_number(key)).transpose()?)
+    let Some((key, value)) = first.first() else { return Ok(None) };
+    let (last, count) = (change_number(key)?, decode_changes(value)?.len() as u64);
+    Ok(Some((last + 1).saturating_sub(count)))
 }
 
 impl Store {
@@ -121,24 +132,31 @@ impl Store {
         if after < oldest || after > newest {
             return Ok(Changes::Trimmed { oldest, newest });
         }
-        let (from, to) = (change_key(after), change_key(newest));
-        let range = (Bound::Excluded(from.as_ref()), Bound::Included(to.as_ref()));
+        let from = change_key(after);
+        let range = (Bound::Excluded(from.as_ref()), Bound::Unbounded);
         let (mut changes, mut next, mut bytes) = (Vec::new(), after, 0);
         if after == newest {
             return Ok(Changes::Page { changes, next });
         }
-        let limit = PageLimit::new(limit.max(1), PAGE_BYTES);
-        for (key, value) in view.page(Space::Changes, range, limit)? {
-            if bytes > PAGE_BYTES {
-                break;
-            }
-            let (number, entry) = (change_number(&key)?, ChangeEntry::decode(&value)?);
-            next = number;
-            if let Some(record) = self.shown(&*view, &entry)? {
-                bytes += record.as_ref().map_or(0, |record| record.payload.len());
-                let (namespace, key) = entry.key.split()?;
-                let record = record.map(stored).transpose()?;
-                changes.push(Change { number, namespace, key, record });
+        // Commits rather than changes are counted here; one is looked at as far as the limit goes.
+        let mut left = limit.max(1);
+        for (key, value) in view.page(Space::Changes, range, PageLimit::new(left, PAGE_BYTES))? {
+            let (last, entries) = (change_number(&key)?, decode_changes(&value)?);
+            let first = (last + 1).saturating_sub(entries.len() as u64);
+            for (number, entry) in (first..=last.min(newest)).zip(entries) {
+                if number <= after {
+                    continue;
+                }
+                if bytes > PAGE_BYTES || left == 0 {
+                    return Ok(Changes::Page { changes, next });
+                }
+                (next, left) = (number, left - 1);
+                if let Some(record) = self.shown(&*view, &entry)? {
+                    bytes += record.as_ref().map_or(0, |record| record.payload.len());
+                    let (namespace, key) = entry.key.split()?;
+                    let record = record.map(stored).transpose()?;
+                    changes.push(Change { number, namespace, key, record });
+                }
             }
         }
         Ok(Changes::Page { changes, next })
@@ -171,13 +189,19 @@ mod tests {
 
     #[test]
     fn entries_read_back_and_order_by_number() {
-        let key = RecordKey::from_parts("ns", b"k");
-        for is_tombstone in [false, true] {
-            let key = key.clone();
-            let entry = ChangeEntry { lineage: LineageNumber(7), seq: 9, is_tombstone, key };
-            assert_eq!(ChangeEntry::decode(&entry.encode()), Ok(entry));
+        let entry = |seq, is_tombstone| ChangeEntry {
+            lineage: LineageNumber(7),
+            seq,
+            is_tombstone,
+            key: RecordKey::from_parts("ns", b"k"),
+        };
+        let changes = vec![entry(9, false), entry(10, true)];
+        let encoded = encode_changes(&changes);
+        assert_eq!(decode_changes(&encoded), Ok(changes));
+        for cut in 0..encoded.len() {
+            let cut = decode_changes(&encoded.slice(..cut));
+            assert!(cut.is_err() || cut.is_ok_and(|cut| cut.len() == 1), "the first, or nothing");
         }
-        assert!(ChangeEntry::decode(&Bytes::from_static(b"short")).is_err());
         assert!(change_key(255) < change_key(256));
         assert_eq!(change_number(&change_key(256)), Ok(256));
     }

@@ -100,7 +100,7 @@ impl Committer {
             let answer = enter(&mut draft, job).map_err(|error| shared.fail(&error))?;
             answers.push(answer);
         }
-        let finished = draft.finish();
+        let finished = draft.finish().map_err(|error| shared.fail(&error))?;
         let is_synced = self.commit(finished)?;
         self.answer(answers, is_synced);
         Ok(())

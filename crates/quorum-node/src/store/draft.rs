@@ -3,7 +3,7 @@
 //! The draft sees the newest state, the jobs before it in the same commit included, so that merging many records of
 //! one key in one commit gives what merging them one by one would. It does no I/O but reads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use quorum_core::{
     WriteId,
 };
 
-use super::changes::{ChangeEntry, change_key};
+use super::changes::{ChangeEntry, change_key, change_number, encode_changes};
 use super::config::StoreConfig;
 use super::engine::{Batch, PageLimit, Space, View};
 use super::error::StoreError;
@@ -29,12 +29,15 @@ use crate::record::ContentRef;
 /// Log entries that one trimming step removes.
 const TRIM_STEP_ENTRIES: usize = 4_096;
 
+/// Entries that are kept as one, at most: whoever looks for a dot reads them all.
+const LOG_RUN_MAX: usize = 128;
+
 /// Tombstones that one purging step removes.
 const PURGE_STEP: usize = 1_024;
 
-/// Changes beyond the bound that are forgotten together, and at most at once.
+/// Changes beyond the bound that are forgotten together, and the commits that are at most at once.
 const CHANGES_TRIM_STEP: u64 = 1_024;
-const CHANGES_TRIM_MAX: u64 = 4_096;
+const CHANGES_TRIM_COMMITS_MAX: usize = 4_096;
 
 /// What the committer knows beyond the engine: the frontier of everything committed, synced or not.
 #[derive(Debug, Default)]
@@ -68,7 +71,10 @@ pub(crate) struct Draft<'a> {
     config: &'a StoreConfig,
     touched: BTreeSet<LineageNumber>,
     seen: Hlc,
-    changes_before: u64,
+    /// The changes of this commit.
+    changes: Vec<ChangeEntry>,
+    /// What the log says about it.
+    log: BTreeMap<LineageNumber, Vec<LogEntry>>,
     finished: Finished,
 }
 
@@ -94,9 +100,8 @@ impl<'a> Draft<'a> {
         config: &'a StoreConfig,
     ) -> Self {
         let (touched, finished) = (BTreeSet::new(), Finished::default());
-        let changes_before = held.changes;
-        let seen = Hlc::ZERO;
-        Self { held, view, lineages, config, touched, seen, changes_before, finished }
+        let (seen, changes, log) = (Hlc::ZERO, Vec::new(), BTreeMap::new());
+        Self { held, view, lineages, config, touched, seen, changes, log, finished }
     }
 
     /// Merges a record, and covers its dot and the dots it stands for unless it is refused.
@@ -336,8 +341,8 @@ impl<'a> Draft<'a> {
             PageLimit::new(TRIM_STEP_ENTRIES, usize::MAX),
         )?;
         let mut trimmed = up_to;
-        if let (TRIM_STEP_ENTRIES, Some((key, value))) = (page.len(), page.last()) {
-            trimmed = LogEntry::decode(key, value)?.1.last;
+        if let (TRIM_STEP_ENTRIES, Some((key, _))) = (page.len(), page.last()) {
+            trimmed = LogEntry::last_of(key)?;
         }
         for (key, _) in page {
             self.finished.batch.remove(Space::Log, key);
@@ -370,11 +375,22 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds what follows from all jobs together.
-    pub(crate) fn finish(mut self) -> Finished {
-        if self.held.changes > self.changes_before {
-            self.trim_changes();
-            let last = encode_u64(self.held.changes);
-            self.finished.batch.put(Space::Meta, meta::CHANGES, last);
+    pub(crate) fn finish(mut self) -> Result<Finished, StoreError> {
+        if !self.changes.is_empty() {
+            let last = self.held.changes;
+            let value = encode_changes(&self.changes);
+            self.finished.batch.put(Space::Changes, change_key(last), value);
+            self.trim_changes()?;
+            self.finished.batch.put(Space::Meta, meta::CHANGES, encode_u64(last));
+        }
+        for (lineage, mut entries) in std::mem::take(&mut self.log) {
+            entries.sort_unstable_by_key(|entry| entry.first);
+            let follows =
+                |one: &LogEntry, next: &LogEntry| one.last.checked_add(1) == Some(next.first);
+            for run in entries.chunk_by(follows).flat_map(|run| run.chunks(LOG_RUN_MAX)) {
+                let (key, value) = LogEntry::encode_run(run, lineage);
+                self.finished.batch.put(Space::Log, key, value);
+            }
         }
         for lineage in self.touched {
             let seqs = encode_seqs(&self.held.frontier[&lineage]);
@@ -385,7 +401,7 @@ impl<'a> Draft<'a> {
             let seen = encode_u64(self.seen.as_u64());
             self.finished.batch.put(Space::Meta, meta::SEEN, seen);
         }
-        self.finished
+        Ok(self.finished)
     }
 
     /// What merging says, with what is there.
@@ -443,21 +459,24 @@ impl<'a> Draft<'a> {
         let value = head.encode(&record.payload);
         self.finished.batch.put(Space::Records, key.bytes().clone(), value);
         self.held.changes += 1;
-        let entry = ChangeEntry { lineage, seq: record.dot.seq, is_tombstone, key: key.clone() };
-        self.finished.batch.put(Space::Changes, change_key(self.held.changes), entry.encode());
+        let seq = record.dot.seq;
+        self.changes.push(ChangeEntry { lineage, seq, is_tombstone, key: key.clone() });
     }
 
-    /// Forgets the oldest changes beyond the bound.
-    fn trim_changes(&mut self) {
+    /// Forgets the commits whose changes are all beyond the bound.
+    fn trim_changes(&mut self) -> Result<(), StoreError> {
         let kept_from = (self.held.changes + 1).saturating_sub(self.config.changes_max);
         if kept_from < self.held.first_change + CHANGES_TRIM_STEP {
-            return;
+            return Ok(());
         }
-        let end = kept_from.min(self.held.first_change + CHANGES_TRIM_MAX);
-        for number in self.held.first_change..end {
-            self.finished.batch.remove(Space::Changes, change_key(number));
+        let end = change_key(kept_from);
+        let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
+        let page = PageLimit::new(CHANGES_TRIM_COMMITS_MAX, usize::MAX);
+        for (key, _) in self.view.page(Space::Changes, range, page)? {
+            self.held.first_change = change_number(&key)? + 1;
+            self.finished.batch.remove(Space::Changes, key);
         }
-        self.held.first_change = end;
+        Ok(())
     }
 
     /// Whether the same write was taken under a newer version.
@@ -549,8 +568,7 @@ impl<'a> Draft<'a> {
         about: Option<(&RecordKey, Hlc)>,
     ) {
         let (key, hlc) = (about.map(|(key, _)| key.clone()), about.map(|(_, hlc)| hlc));
-        let (at, entry) = LogEntry { first, last, key, hlc }.encode(lineage);
-        self.finished.batch.put(Space::Log, at, entry);
+        self.log.entry(lineage).or_default().push(LogEntry { first, last, key, hlc });
         self.hold(lineage, first, last);
     }
 

@@ -229,7 +229,7 @@ fn begin(
     let view = engine.view();
     let mut draft = Draft::new(&mut held, view.as_ref(), lineages, config);
     draft.begin(lineage);
-    let mut batch = draft.finish().batch;
+    let mut batch = draft.finish().map_err(|error| unreadable(&error))?.batch;
     let format = Bytes::copy_from_slice(&FORMAT.to_be_bytes());
     batch.put(Space::Meta, meta::FORMAT, format);
     let cluster = Bytes::copy_from_slice(identity.cluster.as_bytes());

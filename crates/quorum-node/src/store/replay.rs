@@ -121,8 +121,9 @@ impl Store {
         let range = (Bound::Included(from.as_ref()), Bound::Included(to.as_ref()));
         let page = self.shared.view()?.page(Space::Log, range, PageLimit::new(1, usize::MAX))?;
         let Some((key, value)) = page.first() else { return Ok(None) };
-        let (_, entry) = LogEntry::decode(key, value)?;
-        Ok(entry.hlc.filter(|_| entry.first <= dot.seq))
+        let (_, run) = LogEntry::decode_run(key, value)?;
+        let entry = run.into_iter().find(|entry| (entry.first..=entry.last).contains(&dot.seq));
+        Ok(entry.and_then(|entry| entry.hlc))
     }
 
     fn snapshot_now(
@@ -191,14 +192,18 @@ impl<'a> Gathering<'a> {
         let range = (Bound::Included(from.as_ref()), Bound::Included(to.as_ref()));
         let mut reached = None;
         for (key, value) in self.view.page(Space::Log, range, limit)? {
-            let (_, entry) = LogEntry::decode(&key, &value)?;
-            let next = reached.map_or(first, |reached: u64| reached.saturating_add(1));
-            if entry.first > next || next > last || self.is_full() {
-                break;
+            for entry in LogEntry::decode_run(&key, &value)?.1 {
+                let next = reached.map_or(first, |reached: u64| reached.saturating_add(1));
+                if entry.last < next {
+                    continue;
+                }
+                if entry.first > next || next > last || self.is_full() {
+                    return Ok(reached);
+                }
+                let end = entry.last.min(last);
+                self.add(entry.key, entry.hlc, next, end)?;
+                reached = Some(end);
             }
-            let end = entry.last.min(last);
-            self.add(entry.key, entry.hlc, next, end)?;
-            reached = Some(end);
         }
         Ok(reached)
     }

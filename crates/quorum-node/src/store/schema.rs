@@ -166,6 +166,8 @@ impl LogEntry {
     const ONE_DOT: u8 = 0;
     const RANGE: u8 = 1;
     const VOID_RANGE: u8 = 2;
+    /// Several entries, one directly behind the other.
+    const RUN: u8 = 3;
     /// Added to the kind of an entry that tells its time.
     const WITH_TIME: u8 = 8;
 
@@ -177,7 +179,67 @@ impl LogEntry {
         bytes.freeze()
     }
 
-    pub(crate) fn encode(&self, lineage: LineageNumber) -> (Bytes, Bytes) {
+    /// The place up to which the entry under this key reaches.
+    pub(crate) fn last_of(key: &[u8]) -> Result<u64, Corrupt> {
+        let mut dot = Reader(key, Corrupt { what: "log entry" });
+        let (_lineage, last) = (dot.u32()?, dot.u64()?);
+        Ok(last)
+    }
+
+    /// Entries that lie one directly behind the other, as one: an entry for each dot would cost the engine as much as the
+    /// record itself.
+    pub(crate) fn encode_run(run: &[Self], lineage: LineageNumber) -> (Bytes, Bytes) {
+        let [.., last] = run else { unreachable!("a run has entries") };
+        if run.len() == 1 {
+            return last.encode(lineage);
+        }
+        let keys: usize =
+            run.iter().filter_map(|entry| entry.key.as_ref()).map(|key| key.bytes().len()).sum();
+        let mut value = BytesMut::with_capacity(1 + 18 * run.len() + keys);
+        value.put_u8(Self::RUN);
+        for entry in run {
+            let about = entry.key.as_ref().map_or(&[][..], |key| key.bytes().as_ref());
+            value.put_u64(entry.last - entry.first + 1);
+            value.put_u64(entry.hlc.map_or(0, Hlc::as_u64));
+            value.put_u16(u16::try_from(about.len()).expect("a key is shorter than that"));
+            value.put_slice(about);
+        }
+        (Self::key(lineage, last.last), value.freeze())
+    }
+
+    /// The entries under one key, in order.
+    pub(crate) fn decode_run(
+        key: &[u8],
+        value: &Bytes,
+    ) -> Result<(LineageNumber, Vec<Self>), Corrupt> {
+        if value.first() != Some(&Self::RUN) {
+            return Self::decode(key, value).map(|(lineage, entry)| (lineage, vec![entry]));
+        }
+        let corrupt = Corrupt { what: "log entry" };
+        let mut dot = Reader(key, corrupt);
+        let (lineage, last) = (LineageNumber(dot.u32()?), dot.u64()?);
+        let mut rest = Reader(&value[1..], corrupt);
+        let (mut run, mut length) = (Vec::new(), 0_u64);
+        while !rest.0.is_empty() {
+            let (dots, hlc) = (rest.u64()?, rest.u64()?);
+            let about = usize::from(u16::from_be_bytes(rest.array()?));
+            let at = value.len() - rest.0.len();
+            rest.0 = rest.0.get(about..).ok_or(corrupt)?;
+            let key = (about > 0).then(|| RecordKey::from_bytes(value.slice(at..at + about)));
+            let hlc = (hlc > 0).then(|| Hlc::from_u64(hlc));
+            // Counted from the beginning until it is known where that is.
+            let first = length.checked_add(1).ok_or(corrupt)?;
+            length = length.checked_add(dots).filter(|_| dots > 0).ok_or(corrupt)?;
+            run.push(Self { first, last: length, key, hlc });
+        }
+        let before = last.checked_sub(length).filter(|_| !run.is_empty()).ok_or(corrupt)?;
+        for entry in &mut run {
+            (entry.first, entry.last) = (entry.first + before, entry.last + before);
+        }
+        Ok((lineage, run))
+    }
+
+    fn encode(&self, lineage: LineageNumber) -> (Bytes, Bytes) {
         let about = self.key.as_ref().map_or(&[][..], |key| key.bytes().as_ref());
         let mut value = BytesMut::with_capacity(17 + about.len());
         let is_one = self.first == self.last && self.key.is_some();
@@ -197,7 +259,7 @@ impl LogEntry {
         (Self::key(lineage, self.last), value.freeze())
     }
 
-    pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<(LineageNumber, Self), Corrupt> {
+    fn decode(key: &[u8], value: &Bytes) -> Result<(LineageNumber, Self), Corrupt> {
         let corrupt = Corrupt { what: "log entry" };
         let mut dot = Reader(key, corrupt);
         let (lineage, last) = (LineageNumber(dot.u32()?), dot.u64()?);
@@ -447,6 +509,14 @@ mod tests {
             let (key, value) = entry.encode(LineageNumber(3));
             assert_eq!(LogEntry::decode(&key, &value), Ok((LineageNumber(3), entry)));
         }
+        let entry =
+            |first, last, key| LogEntry { first, last, key, hlc: Some(Hlc::from_millis(5)) };
+        let about = RecordKey::from_parts("ns", b"k");
+        let run = [entry(3, 3, Some(about.clone())), entry(4, 9, None), entry(10, 12, Some(about))];
+        let (key, value) = LogEntry::encode_run(&run, LineageNumber(3));
+        assert_eq!(LogEntry::last_of(&key), Ok(12));
+        assert_eq!(LogEntry::decode_run(&key, &value), Ok((LineageNumber(3), run.to_vec())));
+        assert!(LogEntry::decode_run(&LogEntry::key(LineageNumber(3), 9), &value).is_err());
         assert!(LogEntry::key(LineageNumber(1), u64::MAX) < LogEntry::key(LineageNumber(2), 1));
     }
 
@@ -457,6 +527,7 @@ mod tests {
             let _ = Head::decode(&bytes);
             let _ = LogEntry::decode(&bytes, &bytes);
             let _ = LogEntry::decode(&[0; 12], &bytes);
+            let _ = LogEntry::decode_run(&[9; 12], &[&[LogEntry::RUN], &bytes[..]].concat().into());
             let _ = WriteEntry::decode(&bytes);
             let _ = decode_lineage(&bytes);
             let _ = RecordKey::from_bytes(bytes.clone()).split();

@@ -123,7 +123,16 @@ fn check_record(kept: &Kept, key: &Bytes, value: &Bytes) -> Result<(), String> {
 }
 
 fn check_log(kept: &Kept, view: &dyn View, key: &Bytes, value: &Bytes) -> Result<(), String> {
-    let (lineage, entry) = LogEntry::decode(key, value).map_err(|corrupt| corrupt.to_string())?;
+    let (lineage, run) = LogEntry::decode_run(key, value).map_err(|corrupt| corrupt.to_string())?;
+    run.into_iter().try_for_each(|entry| check_log_entry(kept, view, lineage, entry))
+}
+
+fn check_log_entry(
+    kept: &Kept,
+    view: &dyn View,
+    lineage: LineageNumber,
+    entry: LogEntry,
+) -> Result<(), String> {
     check_covered(kept, lineage, entry.first, entry.last)?;
     let Some(about) = entry.key else { return Ok(()) };
     match view.get(Space::Records, about.bytes()) {

@@ -158,6 +158,22 @@ async fn nothing_is_replayed_that_is_not_held() {
     assert_eq!(replay(&store, &n2, vec![(1, u64::MAX)]).await.len(), 1);
 }
 
+/// The dots of one commit are kept together. Forgetting some of them must not forget, or bring back, the others.
+#[tokio::test]
+async fn a_log_that_is_trimmed_within_a_commit_still_knows_the_rest_of_it() {
+    let store = on_memory(&MemoryDisk::new());
+    let n2 = lineage("n2", 1);
+    let records =
+        (1..=9).map(|seq| incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL)));
+    apply(&store, records.collect()).await;
+    let floor = [(n2.clone(), SeqSet::up_to(4))].into_iter().collect();
+    store.trim(&floor).await.expect("durable");
+    assert_eq!(store.replay(&n2, &SeqSet::up_to(5), usize::MAX).await, Replay::Trimmed);
+    let items = replay(&store, &n2, vec![(5, 6), (9, 20)]).await;
+    let covered: Vec<SeqSet> = items.iter().map(|item| dots(item, &n2)).collect();
+    assert_eq!(covered, [vec![(5, 5)].into(), vec![(6, 6)].into(), vec![(9, 9)].into()]);
+}
+
 #[tokio::test]
 async fn void_dots_are_replayed_as_void() {
     let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
