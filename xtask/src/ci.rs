@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::tidy::Tree;
-use crate::{features, manifest, process, test, tidy};
+use crate::{bench, features, manifest, process, test, tidy};
 
 /// What a step that did not fail has to say.
 enum Ended {
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "examples", run: examples },
     Step { name: "commands that the pages name", run: commands },
     Step { name: "example scripts", run: scripts },
+    Step { name: "benchmark driver, and a slice of it", run: benchmark },
 ];
 
 /// The crates whose examples need nothing but themselves.
@@ -179,6 +180,24 @@ fn scripts() -> Result<Ended> {
         process::run_within(command.env("NODE_BINARY", node()), SCRIPT_LIMIT)?;
     }
     Ok(Ended::With(format!("({})", scripts.len())))
+}
+
+/// The driver is no part of the workspace, so it is checked by itself; then it shows that it measures.
+fn benchmark() -> Result<Ended> {
+    process::run(&mut process::cargo(&[
+        "fmt",
+        "--manifest-path",
+        bench::MANIFEST,
+        "--",
+        "--check",
+    ]))?;
+    process::run(&mut bench::driver("clippy", &["--all-targets", "--", "-D", "warnings"]))?;
+    process::run(&mut bench::driver("test", &["--quiet"]))?;
+    let mut slice =
+        bench::driver("run", &["--quiet", "--", "--systems", "quorum", "--clients", "4"]);
+    slice.args(["--rounds", "1", "--warmup", "200ms", "--duration", "1s", "--node"]).arg(node());
+    process::run_within(&mut slice, SCRIPT_LIMIT)?;
+    Ok(Ended::Passed)
 }
 
 fn node() -> PathBuf {

@@ -4,6 +4,7 @@
 //! product's crates: everything goes through `cargo`, as a person at a terminal would.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
+mod bench;
 mod ci;
 mod dist;
 mod features;
@@ -25,6 +26,11 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "ci", summary: "everything the CI machine checks, in its order", run: ci::run },
     Command { name: "test", summary: "all tests; arguments go to `cargo test`", run: test::run },
+    Command {
+        name: "bench",
+        summary: "`bench peers` measures quorum-node beside etcd, NATS and Redis",
+        run: bench::run,
+    },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {
         name: "dist",

@@ -184,19 +184,28 @@ impl Digest {
 
 impl fmt::Display for WriteId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                out.write_str("-")?;
-            }
-            write!(out, "{byte:02x}")?;
+        for group in [0..4, 4..6, 6..8, 8..10] {
+            write_hex(&self.0[group], out)?;
+            out.write_str("-")?;
         }
-        Ok(())
+        write_hex(&self.0[10..], out)
     }
 }
 
-/// Writes bytes as lower-case hexadecimal.
+/// Writes bytes as lower-case hexadecimal. Every receipt has several ids in it, so not digit by digit.
 fn write_hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const AT_ONCE: usize = 32;
+    let mut text = [0; 2 * AT_ONCE];
+    for bytes in bytes.chunks(AT_ONCE) {
+        for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        let text = &text[..2 * bytes.len()];
+        out.write_str(std::str::from_utf8(text).expect("digits are ASCII"))?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Digest {

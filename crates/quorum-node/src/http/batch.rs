@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use super::body::Batches;
 use super::problem::Problem;
-use super::{query, receipt};
+use super::query;
+use super::receipt::Committed;
 use crate::client::TextOrBase64;
 use crate::record::{Key, Namespace};
 use crate::service::Service;
@@ -171,9 +172,9 @@ async fn execute(service: &Service, requests: Vec<WriteRequest>) -> Vec<Value> {
 async fn one(service: &Service, request: WriteRequest) -> Value {
     match service.write(request).await {
         Ok(done) => {
-            let mut receipt = receipt::committed(&done);
-            receipt["status"] = StatusCode::OK.as_u16().into();
-            receipt
+            let mut receipt = Committed::of(&done);
+            receipt.status = Some(StatusCode::OK.as_u16());
+            serde_json::to_value(receipt).expect("a receipt is JSON")
         }
         Err(failed) => Problem::from(failed).body(),
     }

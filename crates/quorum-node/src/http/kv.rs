@@ -9,10 +9,11 @@ use quorum_metrics::adopt_remote_parent;
 use tracing::{Instrument, Span};
 
 use super::body::Bodies;
+use super::path;
 use super::problem::Problem;
 use super::query::{ReadParameters, WriteParameters};
+use super::receipt::Committed;
 use super::trace_parent::trace_parent;
-use super::{path, receipt};
 use crate::config::Consistency;
 use crate::read::{ReadFound, ReadRequest};
 use crate::record::{Key, Namespace};
@@ -73,7 +74,7 @@ impl Asked {
         let request =
             WriteRequest { namespace, key, value, write_id, copies, timeout, durability, is_retry };
         let receipt = service.write(request).instrument(span).await?;
-        Ok(Json(receipt::committed(&receipt)).into_response())
+        Ok(Json(Committed::of(&receipt)).into_response())
     }
 }
 

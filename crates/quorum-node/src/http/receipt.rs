@@ -2,24 +2,58 @@
 
 use std::time::Duration;
 
-use quorum_core::{QuorumFailureReason, Receipt, Standing};
+use quorum_core::{Digest, QuorumFailureReason, Receipt, Standing, WriteId};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The receipt of a committed write.
-pub(super) fn committed(receipt: &Receipt) -> Value {
-    let acked = receipt.acked().map(|(node, after)| json!({ "node": node, "ms": millis(after) }));
-    let missing =
-        receipt.missing().map(|(node, standing)| json!({ "node": node, "why": standing.label() }));
-    json!({
-        "outcome": "committed",
-        "write_id": receipt.write_id.to_string(),
-        "version": receipt.version.to_string(),
-        "digest": receipt.digest.to_string(),
-        "durability": receipt.durability.as_str(),
-        "needed": receipt.needed,
-        "acked": acked.collect::<Vec<_>>(),
-        "missing": missing.collect::<Vec<_>>(),
-    })
+/// The receipt of a committed write, in the order in which somebody reads it. Written without a tree of values in between:
+/// it is the answer to every write.
+#[derive(Debug, Serialize)]
+pub(super) struct Committed<'a> {
+    outcome: &'static str,
+    needed: usize,
+    durability: &'static str,
+    acked: Vec<Acked<'a>>,
+    missing: Vec<Missing<'a>>,
+    write_id: WriteId,
+    version: String,
+    digest: Digest,
+    /// Only within the answer to a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+}
+
+#[derive(Debug, Serialize)]
+struct Acked<'a> {
+    node: &'a str,
+    ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Missing<'a> {
+    node: &'a str,
+    why: String,
+}
+
+impl<'a> Committed<'a> {
+    pub(super) fn of(receipt: &'a Receipt) -> Self {
+        let acked =
+            receipt.acked().map(|(node, after)| Acked { node: node.as_str(), ms: millis(after) });
+        let missing = receipt
+            .missing()
+            .map(|(node, standing)| Missing { node: node.as_str(), why: standing.label() });
+        Self {
+            outcome: "committed",
+            needed: receipt.needed,
+            durability: receipt.durability.as_str(),
+            acked: acked.collect(),
+            missing: missing.collect(),
+            write_id: receipt.write_id,
+            version: receipt.version.to_string(),
+            digest: receipt.digest,
+            status: None,
+        }
+    }
 }
 
 /// What a problem adds about a write that may or may not survive.

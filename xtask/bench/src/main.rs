@@ -1,0 +1,69 @@
+//! Durable replicated writes of several systems, side by side: the same driver, the same machine, one run.
+//!
+//! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
+//! - [`load`]: clients that send their next write when the last one was answered.
+//! - [`usage`]: what the servers cost, and whether anything else was running.
+//! - [`rounds`]: which system is measured when.
+//! - [`report`]: medians with their spread, and ratios within a round.
+
+mod load;
+mod report;
+mod rounds;
+mod system;
+mod usage;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+
+use system::{Programs, System};
+
+/// Compares quorum-node with other systems.
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    /// The quorum-node program
+    #[arg(long)]
+    node: PathBuf,
+    /// Where programs of other systems are installed that are not on the path
+    #[arg(long)]
+    peers: Option<PathBuf>,
+    /// What is compared; one that is not installed is left out
+    #[arg(long, value_delimiter = ',', default_values_t = System::ALL)]
+    systems: Vec<System>,
+    /// Clients at the same time
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    clients: Vec<usize>,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 300)]
+    value_bytes: usize,
+    /// Times that everything is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement takes
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How long clients write before it
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    warmup: Duration,
+    /// Where to write every figure as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    // One thread: the driver must leave the machine to what it measures.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let programs = Programs::find(&arguments.node, arguments.peers.as_deref());
+    let measured = runtime.block_on(rounds::run(&arguments, &programs))?;
+    let report = report::Report::new(&arguments, measured);
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(path, text + "\n").with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
