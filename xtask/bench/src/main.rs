@@ -1,28 +1,48 @@
 //! Durable replicated writes of several systems, side by side: the same driver, the same machine, one run.
 //!
+//! - [`floor`]: what the machine itself allows.
 //! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
 //! - [`load`]: clients that send their next write when the last one was answered.
 //! - [`usage`]: what the servers cost, and whether anything else was running.
 //! - [`rounds`]: which system is measured when.
 //! - [`report`]: medians with their spread, and ratios within a round.
 
+mod floor;
 mod load;
 mod report;
 mod rounds;
 mod system;
 mod usage;
 
+use std::fmt::Display;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Args, Parser};
+use serde::Serialize;
 
 use system::{Programs, System};
 
-/// Compares quorum-node with other systems.
+/// Says how fast quorum-node is beside others, and how fast anything can be.
 #[derive(Debug, Parser)]
+enum Command {
+    /// Compare quorum-node with other systems
+    Peers(Arguments),
+    /// Measure what the machine itself allows: syncs, round trips, a hash
+    Floor {
+        /// Where to write: a directory on the disk in question
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+        /// Where to write every figure as JSON
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `peers`.
+#[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The quorum-node program
     #[arg(long)]
@@ -54,15 +74,25 @@ pub(crate) struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
     // One thread: the driver must leave the machine to what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let programs = Programs::find(&arguments.node, arguments.peers.as_deref());
-    let measured = runtime.block_on(rounds::run(&arguments, &programs))?;
-    let report = report::Report::new(&arguments, measured);
-    print!("{report}");
-    if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report)?;
+    match Command::parse() {
+        Command::Peers(arguments) => {
+            let programs = Programs::find(&arguments.node, arguments.peers.as_deref());
+            let measured = runtime.block_on(rounds::run(&arguments, &programs))?;
+            show(&report::Report::new(&arguments, measured), arguments.json.as_deref())
+        }
+        Command::Floor { folder, json } => {
+            let scratch = tempfile::tempdir_in(folder)?;
+            show(&runtime.block_on(floor::measure(scratch.path()))?, json.as_deref())
+        }
+    }
+}
+
+fn show(figures: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
+    print!("{figures}");
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(figures)?;
         fs::write(path, text + "\n").with_context(|| path.display().to_string())?;
     }
     Ok(())
