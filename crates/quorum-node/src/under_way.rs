@@ -22,6 +22,8 @@ struct Requests {
     looking: usize,
     /// Found none, and executing.
     executing: usize,
+    /// While these looked, a member that goes first was told that nobody executes the write here.
+    gave_way: bool,
 }
 
 /// One request on the list; off it when dropped.
@@ -44,23 +46,31 @@ impl UnderWay {
         self.writes.lock().get(write_id).is_some_and(|requests| requests.executing > 0)
     }
 
-    /// Whether the member `from`, which looks for a write, must leave it to this one, `local`.
+    /// Whether the member `from`, which looks for a write, must leave it to this one, `local`. If not, those who look for it
+    /// here give way.
     pub(crate) fn has_precedence(&self, write_id: &WriteId, local: &PeerId, from: &PeerId) -> bool {
-        self.writes.lock().get(write_id).is_some_and(|requests| {
-            requests.executing > 0 || (requests.looking > 0 && local < from)
+        self.writes.lock().get_mut(write_id).is_some_and(|requests| {
+            let goes_first = requests.executing > 0 || (requests.looking > 0 && local < from);
+            requests.gave_way |= !goes_first;
+            goes_first
         })
     }
 }
 
 impl Entry {
-    /// No earlier attempt was found, or none is looked for.
-    pub(crate) fn execute(&mut self) {
+    /// No earlier attempt was found, so this one is executed; unless another member was given way to since the last call:
+    /// then `false`.
+    pub(crate) fn execute(&mut self) -> bool {
+        let mut writes = self.list.writes.lock();
+        let requests = writes.entry(self.write_id).or_default();
+        if std::mem::take(&mut requests.gave_way) {
+            return false;
+        }
         if !std::mem::replace(&mut self.is_executing, true) {
-            let mut writes = self.list.writes.lock();
-            let requests = writes.entry(self.write_id).or_default();
             requests.looking = requests.looking.saturating_sub(1);
             requests.executing += 1;
         }
+        true
     }
 }
 
@@ -70,7 +80,7 @@ impl Drop for Entry {
         let Some(requests) = writes.get_mut(&self.write_id) else { return };
         let count = if self.is_executing { &mut requests.executing } else { &mut requests.looking };
         *count = count.saturating_sub(1);
-        if *requests == Requests::default() {
+        if requests.looking == 0 && requests.executing == 0 {
             writes.remove(&self.write_id);
         }
     }
@@ -87,10 +97,11 @@ mod tests {
         let list = UnderWay::default();
         assert!(!list.has_precedence(&id, &a, &b));
         let mut entry = list.look(id);
-        assert!(list.has_precedence(&id, &a, &b) && !list.has_precedence(&id, &b, &a));
+        assert!(list.has_precedence(&id, &a, &b), "a goes first");
+        assert!(!list.has_precedence(&id, &b, &a), "b does not");
         assert!(!list.is_executing(&id));
-        entry.execute();
-        entry.execute();
+        assert!(!entry.execute(), "it gave way to a, which must be looked at once more");
+        assert!(entry.execute() && entry.execute());
         let second = list.look(id);
         assert!(list.has_precedence(&id, &b, &a) && list.is_executing(&id));
         drop(entry);

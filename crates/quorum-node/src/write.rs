@@ -262,15 +262,17 @@ impl Writes {
     ) -> Result<Receipt, WriteFailed> {
         let deadline = deadline_after(self.clock.now(), options.timeout.unwrap_or_default());
         let mut entry = (kind != Kind::Fresh).then(|| self.under_way.look(op.write_id));
-        if kind != Kind::Fresh
-            && let Some((record, overwritten)) =
+        while let Some(entry) = &mut entry {
+            if let Some((record, overwritten)) =
                 self.find_anywhere(&op, kind, options.w, deadline).await?
-        {
-            options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
-            return Ok(self.writer.resume(record, overwritten, options).await?);
-        }
-        if let Some(entry) = &mut entry {
-            entry.execute();
+            {
+                options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
+                return Ok(self.writer.resume(record, overwritten, options).await?);
+            }
+            // If another member looked for it meanwhile and goes first, a retry is looked for once more.
+            if entry.execute() || (kind != Kind::Retry && entry.execute()) {
+                break;
+            }
         }
         if self.is_recovering() {
             return Err(self.turned_away(WriteFailed::Recovering));
@@ -312,6 +314,10 @@ impl Writes {
         deadline: Instant,
     ) -> Result<Option<(Arc<Record>, bool)>, WriteFailed> {
         let refused = |error| self.turned_away(WriteFailed::Refused(error));
+        if kind == Kind::Retry {
+            // A relaxed copy may have been acknowledged here and not be visible yet.
+            self.writer.store().settle().await.map_err(refused)?;
+        }
         if let Some(found) = self.find(op).map_err(refused)? {
             return Ok(Some(found));
         }

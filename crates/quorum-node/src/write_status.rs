@@ -107,7 +107,7 @@ impl Writes {
     ) -> Result<WriteStatus, StoreError> {
         let local = self.members.local.clone();
         let mut known = Vec::new();
-        let own = self.known_here(&write_id)?;
+        let own = self.known_here(&write_id).await?;
         let mut silent: Vec<(PeerId, &'static str)> = Vec::new();
         match own {
             Some(own) => known.push((local, own)),
@@ -128,7 +128,8 @@ impl Writes {
     }
 
     /// What this node knows of a write id; nothing if it cannot vouch for knowing nothing.
-    fn known_here(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
+    async fn known_here(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
+        self.writer.store().settle().await?;
         let is_executing = self.under_way.is_executing(write_id);
         let known = self.writer.store().known_write(write_id)?;
         Ok(match known {

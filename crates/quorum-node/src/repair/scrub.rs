@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MEND_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Damaged records that are tried again, at most, and at most at once. The next pass finds those beyond.
 const UNREPAIRED_MAX: usize = 65_536;
-const MEND_AGAIN_MAX: usize = 64;
+const MEND_AGAIN_MAX: usize = 16;
 
 /// What the scrub has done since the node started.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -114,8 +114,11 @@ impl Scrub {
         let now = self.clock.now();
         let is_due = |tried: &Instant| now.saturating_duration_since(*tried) >= MEND_AGAIN_AFTER;
         let due = self.unrepaired.iter().filter(|(_, tried)| is_due(tried));
-        let due: Vec<Bytes> = due.map(|(key, _)| key.clone()).take(MEND_AGAIN_MAX).collect();
-        for key in &due {
+        let mut due: Vec<(Instant, Bytes)> =
+            due.map(|(key, tried)| (*tried, key.clone())).collect();
+        // Those first that have waited longest: each gets its turn, however long an attempt takes.
+        due.sort_unstable();
+        for (_, key) in due.iter().take(MEND_AGAIN_MAX) {
             self.mend(key).await;
         }
     }

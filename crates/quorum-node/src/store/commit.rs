@@ -149,8 +149,9 @@ impl Committer {
     /// Shows readers what is synced now, and lets the frontier cover it.
     fn synced(&mut self, started: Instant) {
         let unsynced = std::mem::take(&mut self.unsynced);
-        self.shared.has_unsynced.store(false, Ordering::Release);
         self.shared.publish(self.latest.clone(), &unsynced.covered, self.held.changes);
+        // Whoever finds nothing unsynced must see all of it.
+        self.shared.has_unsynced.store(false, Ordering::Release);
         let took = self.shared.clock.now().saturating_duration_since(started);
         self.shared.count_sync(unsynced.records);
         self.shared.observer.store_synced(unsynced.records, took);

@@ -26,8 +26,8 @@ use super::schema::{
 };
 use crate::record::ContentRef;
 
-/// Log entries that one trimming step removes.
-const TRIM_STEP_ENTRIES: usize = 4_096;
+/// Log entries, or changes of so many commits, that one trimming step removes, and bytes of them after which it ends.
+const TRIM_STEP: PageLimit = PageLimit::new(1_024, 4 << 20);
 
 /// Entries that are kept as one, at most: whoever looks for a dot reads them all.
 const LOG_RUN_MAX: usize = 128;
@@ -35,9 +35,8 @@ const LOG_RUN_MAX: usize = 128;
 /// Tombstones that one purging step removes.
 const PURGE_STEP: usize = 1_024;
 
-/// Changes beyond the bound that are forgotten together, and the commits that are at most at once.
+/// Changes beyond the bound that are forgotten together.
 const CHANGES_TRIM_STEP: u64 = 1_024;
-const CHANGES_TRIM_COMMITS_MAX: usize = 4_096;
 
 /// What the committer knows beyond the engine: the frontier of everything committed, synced or not.
 #[derive(Debug, Default)]
@@ -338,12 +337,14 @@ impl<'a> Draft<'a> {
         let page = self.view.page(
             Space::Log,
             (Bound::Included(&from), Bound::Included(&to)),
-            PageLimit::new(TRIM_STEP_ENTRIES, usize::MAX),
+            TRIM_STEP,
         )?;
-        let mut trimmed = up_to;
-        if let (TRIM_STEP_ENTRIES, Some((key, _))) = (page.len(), page.last()) {
-            trimmed = LogEntry::last_of(key)?;
-        }
+        let bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let is_all = page.len() < TRIM_STEP.entries && bytes < TRIM_STEP.bytes;
+        let trimmed = match page.last() {
+            Some((key, _)) if !is_all => LogEntry::last_of(key)?,
+            _ => up_to,
+        };
         for (key, _) in page {
             self.finished.batch.remove(Space::Log, key);
         }
@@ -471,8 +472,7 @@ impl<'a> Draft<'a> {
         }
         let end = change_key(kept_from);
         let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
-        let page = PageLimit::new(CHANGES_TRIM_COMMITS_MAX, usize::MAX);
-        for (key, _) in self.view.page(Space::Changes, range, page)? {
+        for (key, _) in self.view.page(Space::Changes, range, TRIM_STEP)? {
             self.held.first_change = change_number(&key)? + 1;
             self.finished.batch.remove(Space::Changes, key);
         }

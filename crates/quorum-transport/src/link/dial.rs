@@ -59,6 +59,8 @@ struct Welcomed {
     control: SendStream,
     answers: FrameReader,
     ours: Lineage,
+    /// The lineage that the peer named.
+    theirs: Lineage,
 }
 
 impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
@@ -196,8 +198,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
         }
         self.heard_announcement(&lineage, announcement).await;
-        self.peer.connected(self.seams.clock.now(), lineage, frontier);
-        Ok(Welcomed { connection: connection.clone(), control, answers, ours })
+        self.peer.connected(self.seams.clock.now(), lineage.clone(), frontier);
+        let connection = connection.clone();
+        Ok(Welcomed { connection, control, answers, ours, theirs: lineage })
     }
 
     /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
@@ -216,7 +219,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     async fn lanes(&self, welcomed: Welcomed) -> Result<(), TransportError> {
-        let Welcomed { connection, control, answers, ours } = welcomed;
+        let Welcomed { connection, control, answers, ours, theirs } = welcomed;
         let (clock, frame_bytes_max) = (&*self.seams.clock, self.config.frame_limit());
         let (live, live_acks) =
             lane::open(&connection, LaneKind::Live, &ours, frame_bytes_max).await?;
@@ -246,7 +249,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             outcome = live::run(live, &self.peer) => outcome,
             outcome = catch_up.run() => outcome,
             outcome = questions => outcome,
-            outcome = self.converse(control, answers) => outcome,
+            outcome = self.converse(control, answers, &theirs) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),
             () = self.until_stale(&ours) => Err(TransportError::Lost("one side has started anew".into())),
         }
@@ -264,6 +267,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         &self,
         mut control: SendStream,
         mut answers: FrameReader,
+        theirs: &Lineage,
     ) -> Result<(), TransportError> {
         let clock = &*self.seams.clock;
         let mut probe_at = clock.now();
@@ -282,7 +286,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
                         let Some(sent_at) = sent_at.take() else {
                             return Err(TransportError::Protocol("answer to no probe".into()));
                         };
-                        self.probed(reply, sent_at).await;
+                        self.probed(reply, sent_at, theirs).await;
                         probe_at = clock.now() + self.config.probe_interval;
                     }
                     _ => return Err(TransportError::Protocol("expected an answer to a probe".into())),
@@ -301,7 +305,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     /// Takes in what the peer says of its clock, of what it holds, and of itself.
-    async fn probed(&self, reply: Control, sent_at: Instant) {
+    async fn probed(&self, reply: Control, sent_at: Instant, theirs: &Lineage) {
         let Control::ProbeReply {
             sent_micros,
             received_micros,
@@ -322,8 +326,10 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             self.peer.measured(probe.offset(), probe.round_trip(), (now, wall));
         }
         self.peer.reported(frontier.as_ref());
-        if let (Some(said), Some(from)) = (announcement, self.peer.lineage()) {
-            self.heard_announcement(&from, said).await;
+        // The peer may have begun another life since it welcomed us; this is the word of the former one.
+        let is_over = self.peer.lineage().is_none_or(|now| now.origin != theirs.origin);
+        if let Some(said) = announcement.filter(|_| !is_over) {
+            self.heard_announcement(theirs, said).await;
         }
     }
 }

@@ -381,6 +381,11 @@ impl Peer {
         self.observe(sent, reply, now);
         let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
         let mut state = self.state.lock();
+        if state.connected.is_some() && state.known.is_none() {
+            // The connection was given up, perhaps because it leads to a life that is over: what comes on it counts no
+            // more. Writes that still wait are asked again on the next one.
+            return taken;
+        }
         if let Some(record) = &sent.item.record {
             // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
             let counted = Reply::Busy { reason: Busy::Recovering };
@@ -712,18 +717,23 @@ impl State {
 
     /// The peer holds whatever the item stands for.
     fn taken(&mut self, item: &Incoming) {
-        if let Some(record) = &item.record {
-            self.deferred.settle(&record.dot);
-            self.deferred_covers.remove(&record.dot);
+        let covers: Frontier = item.covers.iter().cloned().collect();
+        // It may have been put off under either: with its record, or without.
+        for dot in item
+            .record
+            .as_ref()
+            .map(|record| record.dot.clone())
+            .into_iter()
+            .chain(first_dot(&covers))
+        {
+            self.deferred.settle(&dot);
+            self.deferred_covers.remove(&dot);
         }
-        // On a connection that was given up, it is not known what is left of what was taken.
         let Some(known) = &mut self.known else { return };
         if let Some(record) = &item.record {
             known.insert(&record.dot);
         }
-        if !item.covers.is_empty() {
-            known.merge(&item.covers.iter().cloned().collect());
-        }
+        known.merge(&covers);
     }
 
     /// The peer does not take an item now; `put_off` says for how long.
