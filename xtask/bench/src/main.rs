@@ -5,10 +5,11 @@
 //! - [`load`]: clients that send their next write when the last one was answered.
 //! - [`usage`]: what the servers cost, and whether anything else was running.
 //! - [`rounds`]: which system is measured when.
-//! - [`report`]: medians with their spread, and ratios within a round.
+//! - [`report`]: medians with their spread, and ratios within a round; [`plot`] draws them.
 
 mod floor;
 mod load;
+mod plot;
 mod report;
 mod rounds;
 mod system;
@@ -38,6 +39,13 @@ enum Command {
         /// Where to write every figure as JSON
         #[arg(long)]
         json: Option<PathBuf>,
+    },
+    /// Draw what `peers --json` has written
+    Plot {
+        /// The figures
+        json: PathBuf,
+        /// Where to write the drawing, as SVG
+        svg: PathBuf,
     },
 }
 
@@ -85,6 +93,11 @@ fn main() -> anyhow::Result<()> {
         Command::Floor { folder, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
             show(&runtime.block_on(floor::measure(scratch.path()))?, json.as_deref())
+        }
+        Command::Plot { json, svg } => {
+            let text = fs::read_to_string(&json).with_context(|| json.display().to_string())?;
+            let drawing = plot::svg(&serde_json::from_str(&text)?)?;
+            fs::write(&svg, drawing).with_context(|| svg.display().to_string())
         }
     }
 }
