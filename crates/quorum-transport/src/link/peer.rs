@@ -9,8 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
     Announcement, Answer, Busy, ClockOffset, Deferred, Dot, Frontier, Incarnation, Incoming,
-    Lineage, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Refusal, Reply,
-    Unavailable, counts, owed_to,
+    Lineage, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Refusal, Reply, StandIn,
+    Unavailable, Version, counts, owed_to,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -392,6 +392,9 @@ impl Peer {
             let told = if taken && !state.counts { &counted } else { reply };
             state.tell(&record.dot, self.name(), told, now);
         }
+        if taken {
+            state.tell_overwritten(&sent.item, self.name(), now);
+        }
         if taken && !synced {
             // Durable enough for the writer; the peer's frontier will tell when it is for the log.
             return true;
@@ -437,6 +440,11 @@ impl Peer {
         let Some(known) = &mut state.known else { return };
         if let Some(frontier) = frontier {
             known.merge(frontier);
+            // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way
+            // of another member, and only a reply counts.
+            for dot in state.waiting.keys().filter(|dot| !state.under_way.contains(dot)) {
+                known.remove(dot);
+            }
             self.news.notify_one();
         }
         // Copies that were not synced when they were answered are by now, if the frontier says so.
@@ -684,6 +692,32 @@ impl State {
         waiting.told_busy |= is_busy;
         if !is_busy && let Some(told) = self.waiting.remove(dot) {
             self.waiting_bytes -= told.bytes();
+        }
+    }
+
+    /// The peer holds the current record of a key, which came in place of writes that it has overwritten here: their writers
+    /// hear that a newer version is there, or they would wait for a word that never comes.
+    fn tell_overwritten(&mut self, item: &Incoming, peer: &PeerId, at: Instant) {
+        let version = match (&item.record, &item.stand_in) {
+            (Some(record), _) => record.version(),
+            (None, Some(StandIn { dot, hlc, .. })) => {
+                Version { hlc: *hlc, origin: dot.lineage.origin.clone() }
+            }
+            (None, None) => return,
+        };
+        if item.covers.is_empty() || self.waiting.is_empty() {
+            return;
+        }
+        let covers: Frontier = item.covers.iter().cloned().collect();
+        let overwritten: Vec<Dot> =
+            self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
+        let reply = if self.counts {
+            Reply::Superseded { version, is_same_write: false }
+        } else {
+            Reply::Busy { reason: Busy::Recovering }
+        };
+        for dot in overwritten {
+            self.tell(&dot, peer, &reply, at);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A slow peer costs bounded memory: what does not fit into its queue waits in the log.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -30,6 +31,34 @@ async fn the_live_queue_overflows_into_the_log() {
     second.store.blocked.send_replace(false);
     converged(&nodes).await;
     assert_eq!(first.peer(&second.name).queued_bytes, 0);
+}
+
+/// Writes of one key that did not fit into the queue, and were overwritten here before the log was read for the peer: nobody
+/// sends them any more, and their writers must hear that, not wait for a word that never comes.
+#[tokio::test]
+async fn a_write_that_is_overwritten_before_it_is_sent_is_answered_all_the_same() {
+    const WRITES: u64 = 60;
+    let mut mesh = Loopback::new(2).expect("loopback sockets");
+    mesh.config.live_queue_bytes_max = 20_000;
+    mesh.config.stream_window_bytes = 4_000;
+    mesh.config.connection_window_bytes = 8_000;
+    mesh.config.batch_bytes_max = 2_000;
+    let mut nodes = all(&mesh, 2).await;
+    let second = nodes.pop().expect("two nodes");
+    let first = Arc::new(nodes.pop().expect("two nodes"));
+    second.store.blocked.send_replace(true);
+    let mut writes = tokio::task::JoinSet::new();
+    for _ in 0..WRITES {
+        let first = Arc::clone(&first);
+        writes.spawn(async move {
+            first.commit_within("k", vec![b'x'; 1_000], 2, Duration::from_secs(30)).await
+        });
+    }
+    eventually("all are durable here", || first.store.frontier().len() >= WRITES).await;
+    second.store.blocked.send_replace(false);
+    while let Some(written) = writes.join_next().await {
+        written.expect("no panic").expect("the peer answers every write");
+    }
 }
 
 #[tokio::test]
