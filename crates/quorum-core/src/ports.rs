@@ -135,6 +135,14 @@ pub struct Incoming {
     pub trace: Option<TraceParent>,
 }
 
+impl Incoming {
+    /// `covers` as a frontier.
+    #[must_use]
+    pub fn covered(&self) -> Frontier {
+        self.covers.iter().cloned().collect()
+    }
+}
+
 /// A record that stands for dots, without the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

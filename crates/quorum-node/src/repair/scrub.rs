@@ -239,14 +239,15 @@ impl Scrub {
         else {
             return;
         };
-        let theirs = RangeSum { records, digest, is_complete };
-        let (store, from, to) = (self.store().clone(), after.clone(), through.clone());
-        let ours = tokio::task::spawn_blocking(move || {
-            store.range_digest(from.as_deref(), to.as_deref(), ignored)
-        });
-        let ours = ours.await;
-        if is_complete && ours.is_ok_and(|ours| ours.is_ok_and(|ours| ours == theirs)) {
-            return;
+        if is_complete {
+            let theirs = RangeSum { records, digest, is_complete };
+            let (store, from, to) = (self.store().clone(), after.clone(), through.clone());
+            let ours = tokio::task::spawn_blocking(move || {
+                store.range_digest(from.as_deref(), to.as_deref(), ignored)
+            });
+            if ours.await.is_ok_and(|ours| ours.is_ok_and(|ours| ours == theirs)) {
+                return;
+            }
         }
         self.settle(&peer.peer, after, through, ignored).await;
     }

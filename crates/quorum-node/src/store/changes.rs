@@ -1,7 +1,8 @@
 //! What has changed on this node, in the order in which it was applied here: numbered, bounded, durable.
 //!
-//! A change names the key and the dot that made it. Those of one commit are kept together. Whoever follows reads the record that is there now, so a change that
-//! was overwritten since is passed over: the later one shows the key's newest value.
+//! A change names the key and the dot that made it. Those of one commit are kept together. Whoever follows reads the
+//! record that is there now, so a change that was overwritten since is passed over: the later one shows the key's newest
+//! value.
 
 use std::ops::Bound;
 use std::sync::Arc;

@@ -214,7 +214,7 @@ impl ReplicaStore for ContactStore {
             if matches!(reply, Reply::Busy { .. } | Reply::Refused { .. }) {
                 continue;
             }
-            state.frontier.merge(&item.covers.iter().cloned().collect());
+            state.frontier.merge(&item.covered());
             if let Some(record) = &item.record {
                 state.frontier.insert(&record.dot);
                 state.hlc.observe(record.hlc);

@@ -533,7 +533,7 @@ impl Peer {
         if let Some(record) = &item.record {
             state.under_way.insert(&record.dot);
         }
-        state.under_way.merge(&item.covers.iter().cloned().collect());
+        state.under_way.merge(&item.covered());
     }
 
     /// Records were sent because the peer lacked them.
@@ -698,6 +698,9 @@ impl State {
     /// The peer holds the current record of a key, which came in place of writes that it has overwritten here: their writers
     /// hear that a newer version is there, or they would wait for a word that never comes.
     fn tell_overwritten(&mut self, item: &Incoming, peer: &PeerId, at: Instant) {
+        if item.covers.is_empty() || self.waiting.is_empty() {
+            return;
+        }
         let version = match (&item.record, &item.stand_in) {
             (Some(record), _) => record.version(),
             (None, Some(StandIn { dot, hlc, .. })) => {
@@ -705,10 +708,7 @@ impl State {
             }
             (None, None) => return,
         };
-        if item.covers.is_empty() || self.waiting.is_empty() {
-            return;
-        }
-        let covers: Frontier = item.covers.iter().cloned().collect();
+        let covers = item.covered();
         let overwritten: Vec<Dot> =
             self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
         let reply = if self.counts {
@@ -745,29 +745,34 @@ impl State {
             self.under_way.remove(&record.dot);
         }
         if !item.covers.is_empty() {
-            self.under_way = self.under_way.minus(&item.covers.iter().cloned().collect());
+            self.under_way = self.under_way.minus(&item.covered());
         }
     }
 
     /// The peer holds whatever the item stands for.
     fn taken(&mut self, item: &Incoming) {
-        let covers: Frontier = item.covers.iter().cloned().collect();
         // It may have been put off under either: with its record, or without.
-        for dot in item
-            .record
-            .as_ref()
-            .map(|record| record.dot.clone())
-            .into_iter()
-            .chain(first_dot(&covers))
-        {
-            self.deferred.settle(&dot);
-            self.deferred_covers.remove(&dot);
-        }
-        let Some(known) = &mut self.known else { return };
         if let Some(record) = &item.record {
-            known.insert(&record.dot);
+            self.no_longer_put_off(&record.dot);
+            if let Some(known) = &mut self.known {
+                known.insert(&record.dot);
+            }
         }
-        known.merge(&covers);
+        if item.covers.is_empty() {
+            return;
+        }
+        let covers = item.covered();
+        if let Some(dot) = first_dot(&covers) {
+            self.no_longer_put_off(&dot);
+        }
+        if let Some(known) = &mut self.known {
+            known.merge(&covers);
+        }
+    }
+
+    fn no_longer_put_off(&mut self, dot: &Dot) {
+        self.deferred.settle(dot);
+        self.deferred_covers.remove(dot);
     }
 
     /// The peer does not take an item now; `put_off` says for how long.
@@ -777,7 +782,7 @@ impl State {
         now: Instant,
         put_off: impl Fn(&mut Deferred, Dot, Instant),
     ) {
-        let covers: Frontier = item.covers.iter().cloned().collect();
+        let covers = item.covered();
         let own = item.record.as_ref().map(|record| record.dot.clone());
         let Some(dot) = own.or_else(|| first_dot(&covers)) else { return };
         if !covers.is_empty() {

@@ -175,7 +175,7 @@ pub(super) fn alone(record: &Arc<Record>) -> Incoming {
 pub(super) fn covered_by(items: &[Incoming]) -> Frontier {
     let mut covered = Frontier::new();
     for item in items {
-        covered.merge(&item.covers.iter().cloned().collect());
+        covered.merge(&item.covered());
         if let Some(record) = &item.record {
             covered.insert(&record.dot);
         }

@@ -57,7 +57,7 @@ impl Disk {
 
     /// Merges one item. Only what is not refused is covered.
     pub(super) fn apply(&mut self, item: &Incoming) -> Reply {
-        let covers: Frontier = item.covers.iter().cloned().collect();
+        let covers = item.covered();
         let Some(record) = &item.record else {
             self.keyless.merge(&covers.minus(&self.frontier()));
             return Reply::Stored;
