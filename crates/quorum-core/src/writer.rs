@@ -15,7 +15,7 @@ use crate::error::{QuorumError, QuorumFailureReason};
 use crate::id::PeerId;
 use crate::observe::{CommitResult, Observer};
 use crate::policy::QuorumPolicy;
-use crate::ports::{Clock, LocalStore, Outgoing, PeerReply, Replicator, Staged};
+use crate::ports::{Clock, LocalStore, Outgoing, PeerReply, Replicator, Sleep, Staged};
 use crate::receipt::{NotApplied, Receipt, WriteError};
 use crate::record::Record;
 use crate::trace::TraceParent;
@@ -238,6 +238,7 @@ where
         round: &mut Round<S::Durable, R::Replies>,
         restamp_due: impl Fn(&Round<S::Durable, R::Replies>, Instant) -> bool + Send,
     ) -> bool {
+        let mut alarm = None;
         loop {
             // The clock is read before the ear is put to the queues: whatever arrived by `now` is told to the tracker
             // before it judges, even if this task was held up until after the deadline.
@@ -250,13 +251,22 @@ where
                 return false;
             }
             let wake_at = round.wake_at(now);
-            self.step(round, wake_at).await;
+            self.step(round, wake_at, &mut alarm).await;
         }
     }
 
     /// Waits for the next thing to happen, at most until `wake_at`, and tells the tracker everything that is there.
-    async fn step(&self, round: &mut Round<S::Durable, R::Replies>, wake_at: Instant) {
-        let mut sleep = self.clock.sleep_until(wake_at);
+    async fn step(
+        &self,
+        round: &mut Round<S::Durable, R::Replies>,
+        wake_at: Instant,
+        alarm: &mut Option<(Instant, Sleep)>,
+    ) {
+        // The steps of a write wait for one time, two at most: setting the alarm is what costs.
+        let (_, sleep) = match alarm {
+            Some(alarm) if alarm.0 == wake_at => alarm,
+            stale => stale.insert((wake_at, self.clock.sleep_until(wake_at))),
+        };
         poll_fn(|context| {
             let moved = round.hear(context, &self.clock);
             if moved || sleep.as_mut().poll(context).is_ready() {

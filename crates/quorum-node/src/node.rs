@@ -431,7 +431,6 @@ async fn open_store(
     let limits = StoreConfig {
         cache_bytes: config.store.cache_bytes.bytes(),
         memtable_bytes: config.store.memtable_bytes.bytes(),
-        journal_bytes_max: config.store.journal_bytes_max.bytes(),
         value_bytes_max: config.http.body_bytes_max.as_usize(),
         clock_skew_max: config.clock.skew_max,
         write_id_horizon: config.quorum.write_id_horizon,
@@ -442,7 +441,7 @@ async fn open_store(
         StoreIdentity { cluster: config.node.cluster_id(), node: config.node.name.clone() };
     let seams = StoreSeams { clock: world.clock(), guard, observer, random: world.random() };
     let directory = config.node.data_dir.clone();
-    // Opening reads the journals.
+    // Opening reads the log.
     let opening =
         tokio::task::spawn_blocking(move || Store::open(&directory, &identity, limits, seams));
     Ok(opening.await.expect("opening a store does not panic")?)

@@ -43,7 +43,6 @@ fn check_nothing_is_zero(config: &Config) -> Result<(), ConfigError> {
         ("http.body_bytes_max", http.body_bytes_max.bytes() == 0),
         ("store.cache_bytes", store.cache_bytes.bytes() == 0),
         ("store.memtable_bytes", store.memtable_bytes.bytes() == 0),
-        ("store.journal_bytes_max", store.journal_bytes_max.bytes() == 0),
         ("repair.interval", repair.interval.is_zero()),
         ("watch.history_max", watch.history_max == 0),
         ("watch.streams_max", watch.streams_max == 0),
@@ -107,7 +106,6 @@ mod tests {
         refused("http.body_bytes_max must not be zero", |c| c.http.body_bytes_max = none);
         refused("store.cache_bytes must not be zero", |c| c.store.cache_bytes = none);
         refused("store.memtable_bytes must not be zero", |c| c.store.memtable_bytes = none);
-        refused("store.journal_bytes_max must not be zero", |c| c.store.journal_bytes_max = none);
         refused("quorum.read_timeout must not be zero", |c| c.quorum.read_timeout = never);
         refused("repair.interval must not be zero", |c| c.repair.interval = never);
         refused("watch.history_max must not be zero", |c| c.watch.history_max = 0);

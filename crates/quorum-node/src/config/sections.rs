@@ -264,10 +264,9 @@ pub struct StoreSection {
     pub durability: Durability,
     /// Memory for blocks read from disk.
     pub cache_bytes: ByteSize,
-    /// Memory for records not yet sorted to disk.
+    /// Memory for writes not yet sorted to disk: so much is sorted at once, and up to twice as much may wait for that. The log
+    /// holds the same writes; a start reads it all.
     pub memtable_bytes: ByteSize,
-    /// Disk for the journal; a start reads it all, so that a larger one makes starts slower.
-    pub journal_bytes_max: ByteSize,
 }
 
 impl Default for StoreSection {
@@ -275,8 +274,7 @@ impl Default for StoreSection {
         Self {
             durability: Durability::Fsync,
             cache_bytes: ByteSize::mebibytes(32),
-            memtable_bytes: ByteSize::mebibytes(16),
-            journal_bytes_max: ByteSize::mebibytes(128),
+            memtable_bytes: ByteSize::mebibytes(8),
         }
     }
 }

@@ -213,7 +213,7 @@ impl Committer {
         if let Some(directory) = directory
             && let Err(error) = directory.mark_clean(last_commit)
         {
-            tracing::warn!(%error, "the store is closed but not marked so: the next start rewrites its journal");
+            tracing::warn!(%error, "the store is closed but not marked so");
         }
     }
 }

@@ -12,12 +12,9 @@ use crate::record::VALUE_BYTES_MAX_DEFAULT;
 pub struct StoreConfig {
     /// Memory for blocks read from disk, in bytes.
     pub cache_bytes: u64,
-    /// Records held in memory before they are written to a table, in bytes; log and write ids get half of it each.
-    /// Counts for directories created with it.
+    /// Writes held in memory before they are put into tables together, in bytes; up to twice as much may wait for that.
+    /// The log holds the same writes, and overwritten ones: a start reads it all.
     pub memtable_bytes: u64,
-    /// Journals on disk beyond which tables are written early, in bytes; at least
-    /// [`JOURNAL_BYTES_MIN`](Self::JOURNAL_BYTES_MIN). A start reads them all.
-    pub journal_bytes_max: u64,
     /// Longest value, in bytes.
     pub value_bytes_max: usize,
     /// Payloads that may wait for the next commit, in bytes. Beyond it writes are refused as overload.
@@ -45,17 +42,11 @@ pub struct StoreConfig {
     pub lineages_max: usize,
 }
 
-impl StoreConfig {
-    /// The engine allocates its journals in pieces of this size, in bytes.
-    pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
-}
-
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 32 << 20,
-            memtable_bytes: 16 << 20,
-            journal_bytes_max: 128 << 20,
+            memtable_bytes: 8 << 20,
             value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
             queue_bytes_max: 32 << 20,
             queue_records_max: 16_384,

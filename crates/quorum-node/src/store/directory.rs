@@ -13,13 +13,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::schema::{FORMAT, FORMAT_MIN};
+use super::schema::{FORMAT, FORMAT_MIN, FORMAT_WITHOUT_LOG};
 
 const LOCK_FILE: &str = "LOCK";
 const FORMAT_FILE: &str = "FORMAT";
 const NEW_FILE: &str = "NEW";
 const CLEAN_FILE: &str = "CLEAN";
 const ENGINE_DIRECTORY: &str = "engine";
+/// Where in the engine's directory its tables are.
+pub(super) const TABLES_DIRECTORY: &str = "tables";
+/// What the engine's directory is called while it becomes that of its tables.
+const MOVED_DIRECTORY: &str = "engine.moved";
 const FORMAT_PREFIX: &str = "quorum store format ";
 
 /// A locked data directory of a known format.
@@ -125,13 +129,41 @@ impl Directory {
         let number = text.trim_end().strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.parse().ok());
         match number {
             Some(FORMAT) => Ok(()),
-            // The entries of the older format are read as they are; whatever is written from now on is of this one.
-            Some(FORMAT_MIN..FORMAT) => self.say_format(&self.path.join(FORMAT_FILE)),
+            // The entries of older formats are read as they are; whatever is written from now on is of this one.
+            Some(found @ FORMAT_MIN..FORMAT) => {
+                if found <= FORMAT_WITHOUT_LOG {
+                    self.move_tables(found)?;
+                }
+                self.say_format(&self.path.join(FORMAT_FILE))
+            }
             Some(found) => {
                 Err(OpenError::NewerFormat { directory: self.path.clone(), found, known: FORMAT })
             }
             None => Err(OpenError::Corrupt { detail: format!("{FORMAT_FILE} says {text:?}") }),
         }
+    }
+
+    /// The engine's directory of an older format becomes that of the tables. May be cut short, and done again.
+    fn move_tables(&self, found: u32) -> Result<(), OpenError> {
+        let (engine, moved) = (self.engine_path(), self.path.join(MOVED_DIRECTORY));
+        let tables = engine.join(TABLES_DIRECTORY);
+        let is_new = self.path.join(NEW_FILE).exists() || !(engine.exists() || moved.exists());
+        if is_new || tables.exists() {
+            return Ok(());
+        }
+        if !self.path.join(CLEAN_FILE).exists() {
+            return Err(OpenError::OlderFormatNotClosed { directory: self.path.clone(), found });
+        }
+        let rename = |from: &Path, to: &Path| {
+            fs::rename(from, to).map_err(OpenError::io("rename", from))?;
+            sync_directory(&self.path)
+        };
+        if !moved.exists() {
+            rename(&engine, &moved)?;
+        }
+        fs::create_dir_all(&engine).map_err(OpenError::io("create", &engine))?;
+        rename(&moved, &tables)?;
+        sync_directory(&engine)
     }
 
     /// A directory without a format is a new one if nothing else is in it.
@@ -193,9 +225,9 @@ mod tests {
 
         let path = tempfile::tempdir().expect("a temporary directory");
         drop(Directory::open(path.path()).expect("a new directory"));
-        fs::write(path.path().join(FORMAT_FILE), "quorum store format 3\n").expect("writable");
+        fs::write(path.path().join(FORMAT_FILE), "quorum store format 4\n").expect("writable");
         let refused = Directory::open(path.path());
-        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 3, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 4, .. })), "{refused:?}");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What the store needs from a key-value engine, and no more.
 //!
 //! Seven ordered spaces of bytes, atomic batches over all of them, an explicit sync, and views that stand still. The
-//! store's own logic runs over any engine: [`fjall`] on disk, `memory` in tests that need a disk which forgets.
+//! store's own logic runs over any engine: [`disk`], or `memory` in tests that need a disk which forgets.
 
-pub(crate) mod fjall;
+pub(crate) mod disk;
+mod frame;
+mod layer;
+mod log;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -113,6 +113,18 @@ pub enum OpenError {
         /// The newest format this program knows.
         known: u32,
     },
+    /// An earlier version of this program wrote it, and did not close it: only that version can tell what the end of its
+    /// log is worth.
+    #[error(
+        "data directory {} has format {found} and was not closed: start and stop the version that wrote it once more",
+        directory.display()
+    )]
+    OlderFormatNotClosed {
+        /// The directory.
+        directory: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// It holds no store, where there should be one or nothing.
     #[error("directory {} holds something else than a store", directory.display())]
     NotAStore {

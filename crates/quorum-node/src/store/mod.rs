@@ -18,7 +18,6 @@ pub mod engine;
 mod error;
 mod facts;
 mod intake;
-mod journal;
 mod lineages;
 mod local;
 mod merge;

@@ -23,16 +23,15 @@ use super::commit::Committer;
 use super::config::StoreConfig;
 use super::directory::Directory;
 use super::draft::{Draft, Held};
-use super::engine::fjall::FjallEngine;
+use super::engine::disk::DiskEngine;
 use super::engine::{Batch, Engine, PageLimit, Space, Sync, View};
 use super::error::{OpenError, StoreError};
 use super::facts::Facts;
 use super::intake::Intake;
-use super::journal;
 use super::lineages::Lineages;
 use super::schema::{
-    Corrupt, FORMAT, FORMAT_MIN, Head, LineageNumber, decode_lineage, decode_node, decode_seqs,
-    decode_u64, meta, tombstone_key,
+    Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_lineage,
+    decode_node, decode_seqs, decode_u64, meta, tombstone_key,
 };
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
@@ -72,7 +71,7 @@ impl fmt::Debug for StoreSeams {
 impl Store {
     /// Opens the data directory, or makes one if there is none.
     ///
-    /// Blocks: reads the journals, and after an unclean stop rewrites the last of them.
+    /// Blocks: puts what the log holds into the tables.
     ///
     /// # Errors
     ///
@@ -110,7 +109,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let mut kept = Kept::read(engine.view().as_ref())?;
         kept.check(identity)?;
-        if kept.format == Some(FORMAT_MIN) {
+        if kept.format == Some(FORMAT_WITHOUT_TOMBSTONES) {
             list_tombstones(engine.as_ref())?;
         }
         let first_change =
@@ -176,22 +175,11 @@ fn unreadable(error: &StoreError) -> OpenError {
 pub(super) fn open_engine(
     path: &Path,
     config: &StoreConfig,
-) -> Result<(Directory, FjallEngine), OpenError> {
+) -> Result<(Directory, DiskEngine), OpenError> {
     let directory = Directory::open(path)?;
-    let engine_path = directory.engine_path();
-    if directory.begin_if_new()? {
-        let engine = FjallEngine::open(&engine_path, config)?;
-        return Ok((directory, engine));
-    }
-    let clean = directory.take_clean_mark()?;
-    let in_journals = journal::prepare(&engine_path, clean.is_some())?;
-    let engine = FjallEngine::open(&engine_path, config)?;
-    let found = engine.last_commit();
-    if let Some(expected) = in_journals.into_iter().chain(clean).max().filter(|last| *last != found)
-    {
-        let detail = format!("the last commit was number {expected}, number {found} is there");
-        return Err(OpenError::Damaged { file: engine_path, offset: 0, detail });
-    }
+    let is_new = directory.begin_if_new()?;
+    let closed_after = if is_new { None } else { directory.take_clean_mark()? };
+    let engine = DiskEngine::open(&directory.engine_path(), config, closed_after)?;
     Ok((directory, engine))
 }
 

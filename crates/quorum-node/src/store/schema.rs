@@ -13,11 +13,18 @@ use crate::record::{ContentRef, Key, Namespace};
 
 /// The format this program writes.
 ///
-/// Format 2 adds the changes, the list of tombstones, and the time of a write to its log entry; format 1 is read, and written on as format 2.
-pub(crate) const FORMAT: u32 = 2;
+/// Format 2 adds the changes, the list of tombstones, and the time of a write to its log entry. Format 3 has a log in front
+/// of the tables. Older ones are read, and written on as this one.
+pub(crate) const FORMAT: u32 = 3;
 
 /// The oldest format that is read.
 pub(crate) const FORMAT_MIN: u32 = 1;
+
+/// The last format in which the engine's own journal was the log.
+pub(crate) const FORMAT_WITHOUT_LOG: u32 = 2;
+
+/// The last format without a list of tombstones.
+pub(crate) const FORMAT_WITHOUT_TOMBSTONES: u32 = 1;
 
 /// Bytes of the store that do not read as what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! An offline check of a whole data directory: every digest, and whether records, log and frontier agree.
 //!
-//! It opens the directory as a start would, so damaged journals are reported as [`OpenError::Damaged`]; then it reads
+//! It opens the directory as a start would, so a damaged log is reported as [`OpenError::Damaged`]; then it reads
 //! everything and changes nothing.
 
 use std::fmt;

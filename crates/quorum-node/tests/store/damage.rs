@@ -1,7 +1,7 @@
-//! Torn and damaged journals: an unacknowledged tail is cut off, older damage is refused.
+//! Torn and damaged logs: an unacknowledged tail is cut off, older damage is refused.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use quorum_core::LocalStore;
@@ -20,43 +20,38 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         if from.is_dir() {
             copy(&from, &to);
         } else {
-            copy_file(&from, &to);
+            fs::copy(&from, &to).expect("writable");
         }
     }
 }
 
-/// Journals are allocated 64 MiB ahead; what these tests write fits into this much.
-const WRITTEN_MAX: u64 = 1 << 20;
-
-/// The part of a file that is written.
+/// What a file holds.
 fn written(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).expect("readable");
-    file.take(WRITTEN_MAX).read_to_end(&mut bytes).expect("readable");
-    bytes
+    fs::read(path).expect("readable")
 }
 
-/// Copies the written part of a file, and leaves a hole for the rest.
-fn copy_file(from: &Path, to: &Path) {
-    let mut copy = File::create(to).expect("writable");
-    copy.write_all(&written(from)).expect("writable");
-    copy.set_len(fs::metadata(from).expect("readable").len()).expect("writable");
+/// The segment that a store has just begun.
+fn segment(directory: &Path) -> PathBuf {
+    let segments = fs::read_dir(directory.join("engine/log")).expect("readable");
+    let segments = segments.map(|entry| entry.expect("readable").path());
+    let in_use = segments.filter(|path| path.extension().is_some_and(|found| found == "log"));
+    let mut in_use: Vec<PathBuf> = in_use.collect();
+    assert_eq!(in_use.len(), 1);
+    in_use.remove(0)
 }
 
-/// The journal of a store that has only one.
-fn journal(directory: &Path) -> PathBuf {
-    let mut journals: Vec<PathBuf> = fs::read_dir(directory.join("engine"))
-        .expect("readable")
-        .map(|entry| entry.expect("readable").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
-        .collect();
-    assert_eq!(journals.len(), 1);
-    journals.remove(0)
-}
-
-/// Where what was written ends.
-fn end_of(journal: &Path) -> u64 {
-    written(journal).iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+/// Where the commits end that lie one behind the other from the beginning. What a file held before has smaller numbers.
+fn end_of(segment: &Path) -> u64 {
+    let (bytes, mut at, mut last) = (written(segment), 0, 0);
+    while let Some(frame) = bytes.get(at..at + 32).filter(|frame| frame.starts_with(b"QLG1")) {
+        let body = u32::from_le_bytes(frame[4..8].try_into().expect("four bytes"));
+        let number = u64::from_le_bytes(frame[16..24].try_into().expect("eight bytes"));
+        if number < last {
+            break;
+        }
+        (at, last) = (at + 32 + body as usize, number);
+    }
+    at as u64
 }
 
 /// Overwrites a stretch of a file with zeros.
@@ -73,15 +68,15 @@ fn flip(path: &Path, at: u64) {
     file.write_all(&[byte ^ 0x10]).expect("writable");
 }
 
-/// A store with twelve commits of one write each, and where each of them ends in its journal.
+/// A store with twelve commits of one write each, and where each of them ends in its segment.
 async fn twelve_commits(directory: &Path, value: &str) -> (Store, Vec<u64>) {
     let store = on_disk(directory);
     // The first write also reserves timestamps, in a commit of their own.
     write(&store, op("first", value)).await;
-    let mut ends = vec![end_of(&journal(directory))];
+    let mut ends = vec![end_of(&segment(directory))];
     for round in 0..12 {
         write(&store, op(&format!("k{round}"), value)).await;
-        ends.push(end_of(&journal(directory)));
+        ends.push(end_of(&segment(directory)));
     }
     (store, ends)
 }
@@ -98,9 +93,11 @@ async fn a_torn_last_commit_is_cut_off(value_bytes: usize, reopened: bool) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let payload = "v".repeat(value_bytes);
     if reopened {
-        // A journal that was opened again is no longer allocated ahead.
+        // The next start writes over what is there.
         let store = on_disk(directory.path());
-        write(&store, op("before", &payload)).await;
+        for round in 0..20 {
+            write(&store, op(&format!("before{round}"), &payload)).await;
+        }
         store.close().await;
     }
     let (store, ends) = twelve_commits(directory.path(), &payload).await;
@@ -109,7 +106,7 @@ async fn a_torn_last_commit_is_cut_off(value_bytes: usize, reopened: bool) {
     for (from, to) in pages(last, end) {
         let image = tempfile::tempdir().expect("a temporary directory");
         copy(directory.path(), image.path());
-        zero(&journal(image.path()), from, to);
+        zero(&segment(image.path()), from, to);
         let opened = on_disk(image.path());
         for round in 0..11 {
             let name = format!("k{round}");
@@ -140,7 +137,7 @@ async fn a_torn_last_commit_of_a_large_value_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_torn_last_commit_in_a_reopened_journal_is_cut_off() {
+async fn a_torn_last_commit_in_a_file_that_is_used_again_is_cut_off() {
     a_torn_last_commit_is_cut_off(20_000, true).await;
 }
 
@@ -158,12 +155,12 @@ async fn a_torn_commit_of_many_records_is_dropped_as_a_whole() {
     for staged in waiting {
         staged.durable.await.expect("durable");
     }
-    let end = end_of(&journal(directory.path()));
+    let end = end_of(&segment(directory.path()));
     assert!(end - before > 8 * PAGE);
     // The last page is part of the last commit, however many commits there were.
     let image = tempfile::tempdir().expect("a temporary directory");
     copy(directory.path(), image.path());
-    zero(&journal(image.path()), end - 100, end);
+    zero(&segment(image.path()), end - 100, end);
     let opened = on_disk(image.path());
     let own = store.lineage();
     let held = opened.frontier().of(&own).expect("known").clone();
@@ -191,16 +188,16 @@ async fn damage_to_an_acknowledged_commit_is_refused_and_nothing_is_changed() {
             ] {
                 let image = tempfile::tempdir().expect("a temporary directory");
                 copy(directory.path(), image.path());
-                let journal = journal(image.path());
-                damage.apply(&journal);
-                let before = written(&journal);
+                let segment = segment(image.path());
+                damage.apply(&segment);
+                let before = written(&segment);
                 match try_on_disk(image.path()).map(|_| ()) {
                     Err(OpenError::Damaged { file, offset, .. }) => {
-                        assert_eq!((&file, offset), (&journal, from), "{damage:?}");
+                        assert_eq!((&file, offset), (&segment, from), "{damage:?}");
                     }
                     other => panic!("commit {commit}, {damage:?}: {other:?}"),
                 }
-                assert!(written(&journal) == before, "left as it was");
+                assert!(written(&segment) == before, "left as it was");
             }
         }
     }
@@ -213,10 +210,10 @@ enum Damage {
 }
 
 impl Damage {
-    fn apply(&self, journal: &Path) {
+    fn apply(&self, segment: &Path) {
         match self {
-            Self::Zero(from, to) => zero(journal, *from, *to),
-            Self::Flip(at) => flip(journal, *at),
+            Self::Zero(from, to) => zero(segment, *from, *to),
+            Self::Flip(at) => flip(segment, *at),
         }
     }
 }
@@ -230,7 +227,7 @@ async fn a_closed_store_that_lost_its_last_commit_is_refused() {
     for (from, to) in [(ends[11], ends[12]), (ends[12] - 3, ends[12])] {
         let image = tempfile::tempdir().expect("a temporary directory");
         copy(directory.path(), image.path());
-        zero(&journal(image.path()), from, to);
+        zero(&segment(image.path()), from, to);
         let refused = try_on_disk(image.path()).map(|_| ());
         assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{refused:?}");
     }
@@ -243,7 +240,7 @@ async fn a_first_start_that_was_cut_short_is_begun_again() {
     drop(on_disk(directory.path()));
     fs::remove_file(directory.path().join("CLEAN")).expect("closed cleanly");
     fs::write(directory.path().join("NEW"), "").expect("writable");
-    fs::remove_file(directory.path().join("engine/version")).expect("an engine");
+    fs::remove_file(directory.path().join("engine/tables/version")).expect("an engine");
     let store = on_disk(directory.path());
     write(&store, op("a", "1")).await;
     store.close().await;

@@ -1,0 +1,366 @@
+//! The log in front of the tables: commits one behind the other, in files that are used again and again.
+//!
+//! A segment is a file named after its generation and its first commit. Generations only grow, and every frame is
+//! checked with that of its segment, so what a file held in a former use is not mistaken for a commit. A segment whose
+//! commits are all in the tables is kept as a spare: writing over a file that has its blocks already syncs faster than
+//! making one grow.
+//!
+//! A power cut may tear the last commits: they were not acknowledged, so they are dropped and the store opens. Damage
+//! before that has hit acknowledged writes, and must never be passed over. Numbers run on without a hole through all
+//! segments, and every commit says how far commits were synced when it was written: one that cannot be read was
+//! acknowledged exactly if some commit behind it says that it was synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::frame;
+use crate::store::directory::sync_directory;
+use crate::store::error::OpenError;
+
+const SEGMENT_EXTENSION: &str = "log";
+const SPARE_EXTENSION: &str = "spare";
+/// Spares beyond these are removed.
+const SPARES_MAX: usize = 2;
+
+/// A file of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    generation: u64,
+    first: u64,
+}
+
+/// What the directory of a log holds.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    directory: PathBuf,
+    /// Oldest first.
+    pub(crate) in_use: Vec<Segment>,
+    spares: Vec<PathBuf>,
+    /// The largest generation there ever was.
+    generation: u64,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    segment: Segment,
+    file: File,
+    end: u64,
+}
+
+impl Segments {
+    /// Lists a directory; makes it if there is none.
+    pub(crate) fn list(directory: PathBuf) -> Result<Self, OpenError> {
+        fs::create_dir_all(&directory).map_err(OpenError::io("create", &directory))?;
+        let mut listed = Self { directory, in_use: Vec::new(), spares: Vec::new(), generation: 0 };
+        let list = || OpenError::io("list", &listed.directory);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&listed.directory).map_err(list())? {
+            paths.push(entry.map_err(list())?.path());
+        }
+        for path in paths {
+            let Some((generation, first)) = numbers(&path) else { continue };
+            listed.generation = listed.generation.max(generation);
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(SEGMENT_EXTENSION) => {
+                    listed.in_use.push(Segment { path, generation, first });
+                }
+                Some(SPARE_EXTENSION) => listed.spares.push(path),
+                _ => {}
+            }
+        }
+        listed.in_use.sort_unstable_by_key(|segment| segment.generation);
+        Ok(listed)
+    }
+
+    /// Reads every segment that holds commits after `applied`, hands each of their frames to `read`, and gives the last
+    /// commit. What was never acknowledged is left out, whatever was and cannot be read is an error. `was_closed`: the
+    /// log ended with a sync.
+    pub(crate) fn read(
+        &self,
+        applied: u64,
+        was_closed: bool,
+        mut read: impl FnMut(&Segment, u64, Bytes) -> Result<(), OpenError>,
+    ) -> Result<u64, OpenError> {
+        let mut last = applied;
+        for (index, segment) in self.in_use.iter().enumerate() {
+            let next = self.in_use.get(index + 1);
+            if next.is_some_and(|next| next.first <= applied + 1) {
+                continue;
+            }
+            if segment.first > last + 1 {
+                let detail = format!("commit {} follows commit {last}", segment.first);
+                return Err(OpenError::Damaged { file: segment.path.clone(), offset: 0, detail });
+            }
+            let bytes = fs::read(&segment.path).map_err(OpenError::io("read", &segment.path))?;
+            let end = segment.read(&Bytes::from(bytes), |number, frame| {
+                last = last.max(number);
+                if number > applied { read(segment, number, frame) } else { Ok(()) }
+            })?;
+            if next.is_some_and(|next| next.first != end.next) {
+                let what = format!("commit {} of a complete segment is unreadable", end.next);
+                return Err(segment.damaged(&end, what));
+            }
+            if next.is_none() {
+                segment.check_end(&end, was_closed)?;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Begins a segment, in a spare file if there is one.
+    pub(crate) fn begin(&mut self, first: u64) -> io::Result<Writer> {
+        self.generation += 1;
+        let name = format!("{:016x}-{first:016x}.{SEGMENT_EXTENSION}", self.generation);
+        let path = self.directory.join(name);
+        if let Some(spare) = self.spares.pop() {
+            fs::rename(spare, &path)?;
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        // The name must be there before anything in the file is acknowledged.
+        File::open(&self.directory)?.sync_all()?;
+        let segment = Segment { path, generation: self.generation, first };
+        Ok(Writer { segment, file, end: 0 })
+    }
+
+    /// All commits of a segment are in the tables: its file is free.
+    pub(crate) fn retire(&mut self, segment: &Segment) -> io::Result<()> {
+        self.in_use.retain(|other| other != segment);
+        if self.spares.len() >= SPARES_MAX {
+            return fs::remove_file(&segment.path);
+        }
+        let spare = segment.path.with_extension(SPARE_EXTENSION);
+        fs::rename(&segment.path, &spare)?;
+        self.spares.push(spare);
+        Ok(())
+    }
+
+    /// Makes it durable which segments are in use.
+    pub(crate) fn sync(&self) -> Result<(), OpenError> {
+        sync_directory(&self.directory)
+    }
+
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(directory: &Path) -> u64 {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+    }
+}
+
+/// Generation and first commit, as a file's name says.
+fn numbers(path: &Path) -> Option<(u64, u64)> {
+    let (generation, first) = path.file_stem()?.to_str()?.split_once('-')?;
+    Some((u64::from_str_radix(generation, 16).ok()?, u64::from_str_radix(first, 16).ok()?))
+}
+
+/// Where the readable part of a segment ends.
+struct End {
+    bytes: Bytes,
+    at: usize,
+    /// The number of the commit that would be next.
+    next: u64,
+}
+
+impl Segment {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hands on the frames from the beginning for as long as they are sound.
+    fn read(
+        &self,
+        bytes: &Bytes,
+        mut read: impl FnMut(u64, Bytes) -> Result<(), OpenError>,
+    ) -> Result<End, OpenError> {
+        let (mut at, mut next) = (0, self.first);
+        while let Some((commit, len)) = frame::check(&bytes[at..], self.generation)
+            && commit.number == next
+        {
+            read(next, bytes.slice(at..at + len))?;
+            (at, next) = (at + len, next + 1);
+        }
+        Ok(End { bytes: bytes.clone(), at, next })
+    }
+
+    /// Whether the log may end here: nothing behind it proves that more was acknowledged.
+    fn check_end(&self, end: &End, was_closed: bool) -> Result<(), OpenError> {
+        let torn = frame::header(&end.bytes[end.at..]).filter(|(torn, _)| torn.number == end.next);
+        let mut from = end.at + 1;
+        while let Some(at) = frame::next_candidate(&end.bytes, from) {
+            from = at + 1;
+            let Some((commit, _)) = frame::check(&end.bytes[at..], self.generation) else {
+                continue;
+            };
+            if commit.number > end.next && commit.synced >= end.next {
+                return Err(self.damaged(
+                    end,
+                    format!(
+                        "commit {} is unreadable, and commit {} behind it proves that it was acknowledged",
+                        end.next, commit.number
+                    ),
+                ));
+            }
+        }
+        if torn.is_some() && was_closed {
+            let what = "the store was closed, yet its last commit is unreadable".to_owned();
+            return Err(self.damaged(end, what));
+        }
+        if torn.is_some() {
+            tracing::warn!(
+                segment = %self.path.display(),
+                commit = end.next,
+                "dropped a torn commit that was never acknowledged"
+            );
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, end: &End, detail: String) -> OpenError {
+        OpenError::Damaged { file: self.path.clone(), offset: end.at as u64, detail }
+    }
+}
+
+impl Writer {
+    pub(crate) const fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// With which frames of this segment are checked.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.segment.generation
+    }
+
+    /// Bytes of commits in it.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Hands a frame to the operating system.
+    pub(crate) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(frame, self.end)?;
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Everything appended is on stable storage.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::engine::frame::CommitNumber;
+    use crate::store::engine::{Batch, Space};
+
+    fn frame_of(number: u64, synced: u64, generation: u64) -> Bytes {
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, Bytes::from("number"), Bytes::from(vec![number as u8; 100]));
+        frame::encode(CommitNumber { number, synced }, batch, generation).expect("small")
+    }
+
+    fn append(writer: &mut Writer, numbers: std::ops::RangeInclusive<u64>) {
+        for number in numbers {
+            let frame = frame_of(number, number - 1, writer.generation());
+            writer.append(&frame).expect("writable");
+        }
+        writer.sync().expect("syncable");
+    }
+
+    fn numbers_in(directory: &Path, applied: u64) -> Result<Vec<u64>, OpenError> {
+        let mut numbers = Vec::new();
+        let segments = Segments::list(directory.to_owned())?;
+        let last = segments.read(applied, false, |_, number, _| {
+            numbers.push(number);
+            Ok(())
+        })?;
+        assert_eq!(last, numbers.last().copied().unwrap_or(applied));
+        Ok(numbers)
+    }
+
+    /// Two segments of three commits each.
+    fn two_segments(directory: &Path) -> (Segments, Segment, Writer) {
+        let mut segments = Segments::list(directory.to_owned()).expect("a log");
+        let mut one = segments.begin(1).expect("writable");
+        append(&mut one, 1..=3);
+        let mut two = segments.begin(4).expect("writable");
+        append(&mut two, 4..=6);
+        (segments, one.segment, two)
+    }
+
+    #[test]
+    fn commits_read_back_through_all_segments() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let _log = two_segments(directory.path());
+        assert_eq!(numbers_in(directory.path(), 0).expect("sound"), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(numbers_in(directory.path(), 2).expect("sound"), [3, 4, 5, 6]);
+        assert_eq!(numbers_in(directory.path(), 6).expect("sound"), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_used_again_shows_nothing_of_its_former_use() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (mut segments, one, mut two) = two_segments(directory.path());
+        segments.retire(&one).expect("renamed");
+        append(&mut two, 7..=7);
+        let mut three = segments.begin(8).expect("writable");
+        assert!(
+            fs::metadata(&three.segment.path).expect("there").len() > 0,
+            "the file of the first"
+        );
+        assert_eq!(numbers_in(directory.path(), 3).expect("sound"), [4, 5, 6, 7]);
+        append(&mut three, 8..=8);
+        assert_eq!(numbers_in(directory.path(), 3).expect("sound"), [4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_segment_that_is_missing_is_damage() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (_, one, _) = two_segments(directory.path());
+        fs::remove_file(&one.path).expect("there");
+        assert!(matches!(numbers_in(directory.path(), 0), Err(OpenError::Damaged { .. })));
+        assert_eq!(numbers_in(directory.path(), 3).expect("all of it is applied"), [4, 5, 6]);
+    }
+
+    #[test]
+    fn damage_in_a_complete_segment_is_never_passed_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (_, one, _) = two_segments(directory.path());
+        let file = OpenOptions::new().write(true).open(&one.path).expect("writable");
+        let len = file.metadata().expect("there").len();
+        file.write_all_at(b"?", len - 1).expect("writable");
+        let damaged = numbers_in(directory.path(), 0);
+        let Err(OpenError::Damaged { file, offset, .. }) = damaged else { panic!("{damaged:?}") };
+        assert_eq!((file, offset), (one.path, len / 3 * 2));
+        assert!(numbers_in(directory.path(), 3).is_ok(), "it is applied, so it is not read");
+    }
+
+    #[test]
+    fn spares_are_bounded() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut segments = Segments::list(directory.path().to_owned()).expect("a log");
+        for first in 1..9 {
+            let mut writer = segments.begin(first).expect("writable");
+            append(&mut writer, first..=first);
+            let held: Vec<Writer> =
+                (0..3).map(|_| segments.begin(first + 1).expect("writable")).collect();
+            segments.retire(&writer.segment).expect("renamed");
+            for writer in held {
+                segments.retire(&writer.segment).expect("renamed");
+            }
+        }
+        assert_eq!(segments.spares.len(), SPARES_MAX);
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), SPARES_MAX);
+    }
+}
