@@ -57,7 +57,12 @@ impl Snapshot {
         let all: f64 = times.iter().sum();
         Ok(Self {
             cpu_seconds,
-            own_cpu_seconds: cpu_seconds_of("self")?,
+            // Not twice where it is one of them.
+            own_cpu_seconds: if pids.contains(&std::process::id()) {
+                0.0
+            } else {
+                cpu_seconds_of("self")?
+            },
             machine_busy_seconds: (all - idle) / TICKS_PER_SECOND,
             machine_seconds: all / TICKS_PER_SECOND,
             resident_bytes,

@@ -1,20 +1,21 @@
 //! Servers as child processes, which end with this one.
 
 use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A running server.
-pub(super) struct Server {
+/// A running server. Dropping it kills it.
+pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
     /// Starts a program that logs to a file.
-    pub(super) fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
         let out = File::create(&log).with_context(|| log.display().to_string())?;
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
@@ -26,19 +27,22 @@ impl Server {
         Ok(Self { child, log })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// An error with the end of its log if it has ended.
-    pub(super) fn check(&mut self) -> Result<()> {
-        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("a server ended with {status}:\n{}", self.last_words()),
+        }
+    }
+
+    fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        bail!(
-            "a server ended with {status}:\n{}",
-            lines[lines.len().saturating_sub(5)..].join("\n")
-        )
+        lines[lines.len().saturating_sub(5)..].join("\n")
     }
 }
 
@@ -50,9 +54,22 @@ impl Drop for Server {
 }
 
 /// The first line of what a program says of its version.
-pub(super) fn version(program: &Path) -> Result<String> {
+pub(crate) fn version(program: &Path) -> Result<String> {
     let output = Command::new(program).arg("--version").output();
     let output = output.with_context(|| format!("cannot start {}", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Ports that nobody uses now, for TCP and UDP.
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        let tcp = TcpListener::bind("127.0.0.1:0")?;
+        let port = tcp.local_addr()?.port();
+        if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
+            held.push((port, tcp, udp));
+        }
+    }
+    Ok(held.into_iter().map(|(port, _, _)| port).collect())
 }
