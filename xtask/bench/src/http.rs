@@ -29,6 +29,21 @@ impl Connection {
         self.ask(Method::POST, path, body).await
     }
 
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Reads an answer of any length, of which `take` is shown one piece after the other.
+    pub(crate) async fn download(&mut self, path: &str, mut take: impl FnMut(&[u8])) -> Result<()> {
+        let mut body = self.send(Method::GET, path, Bytes::new()).await?.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(piece) = frame?.data_ref() {
+                take(piece);
+            }
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
         let answer = self.send(method, path, body).await?;
         Ok(answer.into_body().collect().await?.to_bytes())

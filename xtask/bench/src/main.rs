@@ -2,7 +2,8 @@
 //!
 //! - [`floor`]: what the machine itself allows, with [`skeleton`], the least that a replicated write needs.
 //! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
-//! - [`rounds`]: which system is measured when.
+//! - [`mesh`]: quorum-node with few members and with many.
+//! - [`rounds`]: which system of [`system`] is measured when.
 //! - [`report`]: medians with their spread, and ratios within a round; [`plot`] draws them.
 //!
 //! What they share:
@@ -17,6 +18,7 @@ mod floor;
 mod http;
 mod load;
 mod log_file;
+mod mesh;
 mod node;
 mod plot;
 mod process;
@@ -45,6 +47,8 @@ use system::{Programs, System};
 enum Command {
     /// Compare quorum-node with other systems
     Peers(Arguments),
+    /// Measure quorum-node in meshes of several sizes, up to fifty members
+    Mesh(mesh::Arguments),
     /// Measure what the machine itself allows: syncs, round trips, a hash, and the bare skeleton of a replicated write
     Floor {
         /// Where to write: a directory on the disk in question
@@ -130,6 +134,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let measured = rounds::run(&arguments, &programs).await?;
             show(&report::Report::new(&arguments, measured), arguments.json.as_deref())
         }
+        Command::Mesh(arguments) => show(&mesh::measure(&arguments).await?, arguments.json()),
         Command::Floor { folder, clients, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
             show(&floor::measure(scratch.path(), &clients).await?, json.as_deref())

@@ -3,9 +3,15 @@
 use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+/// How often a server that is to end is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running server. Dropping it kills it.
 pub(crate) struct Server {
@@ -36,6 +42,22 @@ impl Server {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("a server ended with {status}:\n{}", self.last_words()),
+        }
+    }
+
+    /// Asks it to end, and returns once it has.
+    pub(crate) async fn stop(mut self, patience: Duration) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process has an id")?, Signal::TERM)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) => return Ok(status),
+                None if Instant::now() >= deadline => {
+                    bail!("a server did not end within {patience:?}:\n{}", self.last_words())
+                }
+                None => sleep(LOOK_EVERY).await,
+            }
         }
     }
 

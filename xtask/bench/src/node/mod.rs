@@ -1,6 +1,7 @@
-//! quorum-node: places for its processes on loopback, and a client.
+//! quorum-node: places for its processes on loopback, [`mesh`]es of them, and a [`client`].
 
 mod client;
+mod mesh;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 pub(crate) use client::Client;
+pub(crate) use mesh::Mesh;
 
 use crate::process::{Server, free_ports};
 
