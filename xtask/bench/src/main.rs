@@ -3,6 +3,7 @@
 //! - [`floor`]: what the machine itself allows, with [`skeleton`], the least that a replicated write needs.
 //! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
 //! - [`mesh`]: quorum-node with few members and with many.
+//! - [`data`]: quorum-node with many records.
 //! - [`rounds`]: which system of [`system`] is measured when.
 //! - [`report`]: medians with their spread, and ratios within a round; [`plot`] draws them.
 //!
@@ -14,6 +15,7 @@
 //! - [`http`], [`values`], [`log_file`], [`about`]: a connection, what is written, a file to sync, the head of a report.
 
 mod about;
+mod data;
 mod floor;
 mod http;
 mod load;
@@ -49,6 +51,8 @@ enum Command {
     Peers(Arguments),
     /// Measure quorum-node in meshes of several sizes, up to fifty members
     Mesh(mesh::Arguments),
+    /// Measure three nodes with many records: writes, memory, restarts, a member that was away, listings, large values
+    Data(data::Arguments),
     /// Measure what the machine itself allows: syncs, round trips, a hash, and the bare skeleton of a replicated write
     Floor {
         /// Where to write: a directory on the disk in question
@@ -135,6 +139,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             show(&report::Report::new(&arguments, measured), arguments.json.as_deref())
         }
         Command::Mesh(arguments) => show(&mesh::measure(&arguments).await?, arguments.json()),
+        Command::Data(arguments) => show(&data::measure(&arguments).await?, arguments.json()),
         Command::Floor { folder, clients, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
             show(&floor::measure(scratch.path(), &clients).await?, json.as_deref())

@@ -245,7 +245,12 @@ async fn left_behind(mesh: &Mesh, acknowledged: &[String]) -> Result<u64> {
     let mut lacking: HashSet<&String> = HashSet::new();
     for index in 0..to_read {
         let mut held = HashSet::new();
-        mesh.client(index).await?.list(false, |key, _| drop(held.insert(key))).await?;
+        mesh.client(index)
+            .await?
+            .list(false, |key, _| {
+                let _new = held.insert(key);
+            })
+            .await?;
         lacking.extend(acknowledged.iter().filter(|key| !held.contains(*key)));
     }
     ensure!(

@@ -15,6 +15,8 @@ use crate::process::{self, Server};
 /// How long a mesh may take to come up, and for each node more.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TIMEOUT_EACH: Duration = Duration::from_secs(6);
+/// How long one that holds much may take to start again.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a node may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often something that is waited for is looked at.
@@ -92,7 +94,7 @@ impl Mesh {
         let began = Instant::now();
         let node = &mut self.nodes[index];
         node.server = Some(node.place.start()?);
-        self.until_ready(index, began + START_TIMEOUT + START_TIMEOUT).await?;
+        self.until_ready(index, began + RESTART_TIMEOUT).await?;
         Ok(began.elapsed())
     }
 
