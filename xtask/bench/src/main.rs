@@ -4,6 +4,7 @@
 //! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
 //! - [`mesh`]: quorum-node with few members and with many.
 //! - [`data`]: quorum-node with many records.
+//! - [`reads`]: what quorum-node's reads cost.
 //! - [`rounds`]: which system of [`system`] is measured when.
 //! - [`report`]: medians with their spread, and ratios within a round; [`plot`] draws them.
 //!
@@ -24,6 +25,7 @@ mod mesh;
 mod node;
 mod plot;
 mod process;
+mod reads;
 mod report;
 mod rounds;
 mod skeleton;
@@ -53,6 +55,8 @@ enum Command {
     Mesh(mesh::Arguments),
     /// Measure three nodes with many records: writes, memory, restarts, a member that was away, listings, large values
     Data(data::Arguments),
+    /// Measure reads of three nodes: local and quorum reads, from many connections
+    Reads(reads::Arguments),
     /// Measure what the machine itself allows: syncs, round trips, a hash, and the bare skeleton of a replicated write
     Floor {
         /// Where to write: a directory on the disk in question
@@ -140,6 +144,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Mesh(arguments) => show(&mesh::measure(&arguments).await?, arguments.json()),
         Command::Data(arguments) => show(&data::measure(&arguments).await?, arguments.json()),
+        Command::Reads(arguments) => show(&reads::measure(&arguments).await?, arguments.json()),
         Command::Floor { folder, clients, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
             show(&floor::measure(scratch.path(), &clients).await?, json.as_deref())
