@@ -30,7 +30,7 @@ pub(crate) struct Measured {
     latencies: Histogram<u64>,
     pub(crate) errors: u64,
     /// What the first error said.
-    pub(crate) first_error: Option<String>,
+    first_error: Option<String>,
     before: Snapshot,
     after: Snapshot,
 }
@@ -111,6 +111,9 @@ pub(crate) async fn during<W: Work + 'static, T>(
     // Each gets its last answer, or gives up.
     running.await;
     let Counts { latencies, records, errors, first_error } = tally.counts.take();
+    if let Some(error) = &first_error {
+        eprintln!("  {errors} errors, the first: {error}");
+    }
     Ok((Measured { seconds, records, latencies, errors, first_error, before, after }, result))
 }
 

@@ -19,6 +19,7 @@ use crate::about::About;
 use crate::floor;
 use crate::load::{self, Work};
 use crate::node::{Client, Mesh};
+use crate::process;
 use crate::usage::{Snapshot, Traffic, resident_bytes};
 use crate::values::Values;
 
@@ -115,6 +116,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     about: About,
     sizes: Vec<Size>,
+    /// Sizes that could not be measured, and why.
+    failed: Vec<String>,
 }
 
 impl Arguments {
@@ -125,42 +128,16 @@ impl Arguments {
 
 /// Measures every size.
 pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
-    let (mut sizes, mut version) = (Vec::new(), String::new());
+    let (mut sizes, mut failed) = (Vec::new(), Vec::new());
     for &nodes in &arguments.nodes {
-        eprintln!("{nodes} nodes: starting");
-        let began = Instant::now();
-        let mut mesh = Mesh::start(&arguments.node, &arguments.folder, nodes).await?;
-        let start_seconds = began.elapsed().as_secs_f64();
-        eprintln!("  ready after {start_seconds:.1} s; idle for {:?}", arguments.idle);
-        let idle = idle(&mesh, arguments.idle).await?;
-        let mut loads = Vec::new();
-        for (turn, &clients) in arguments.clients.iter().enumerate() {
-            let load = one(&mut mesh, arguments, turn, clients).await?;
-            eprintln!(
-                "  {clients:4} clients: {:8.0} writes/s, p50 {:.2} ms, p99 {:.2} ms, all have all after {:.2} s, {} left behind",
-                load.writes_per_second,
-                load.p50_ms,
-                load.p99_ms,
-                load.convergence_seconds,
-                load.left_behind
-            );
-            loads.push(load);
+        match size(arguments, nodes).await {
+            Ok(size) => sizes.push(size),
+            // The others are worth measuring all the same.
+            Err(error) => {
+                eprintln!("  failed: {error:#}");
+                failed.push(format!("{nodes} nodes: {error:#}"));
+            }
         }
-        version.clone_from(&mesh.version);
-        drop(mesh);
-        eprintln!("  syncs of {nodes} files at once");
-        let scratch = tempfile::tempdir_in(&arguments.folder)?;
-        let syncs = floor::files_at_once(scratch.path(), nodes, arguments.value_bytes)?;
-        sizes.push(Size {
-            nodes,
-            write_quorum: nodes / 2 + 1,
-            start_seconds,
-            idle,
-            loads,
-            syncs_per_second: syncs.per_second,
-            sync_p50_ms: syncs.p50_micros / 1e3,
-            sync_p99_ms: syncs.p99_micros / 1e3,
-        });
     }
     let settings = format!(
         "defaults: W = majority, fsync before each ack, mutual TLS between nodes; one process for each node; \
@@ -168,7 +145,44 @@ pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
         arguments.value_bytes,
         arguments.duration.as_secs_f64()
     );
-    Ok(Report { about: About::new(version, settings), sizes })
+    let version = process::version(&arguments.node)?;
+    Ok(Report { about: About::new(version, settings), sizes, failed })
+}
+
+async fn size(arguments: &Arguments, nodes: usize) -> Result<Size> {
+    eprintln!("{nodes} nodes: starting");
+    let began = Instant::now();
+    let mut mesh = Mesh::start(&arguments.node, &arguments.folder, nodes).await?;
+    let start_seconds = began.elapsed().as_secs_f64();
+    eprintln!("  ready after {start_seconds:.1} s; idle for {:?}", arguments.idle);
+    let idle = idle(&mesh, arguments.idle).await?;
+    let mut loads = Vec::new();
+    for (turn, &clients) in arguments.clients.iter().enumerate() {
+        let load = one(&mut mesh, arguments, turn, clients).await?;
+        eprintln!(
+            "  {clients:4} clients: {:8.0} writes/s, p50 {:.2} ms, p99 {:.2} ms, all have all after {:.2} s, {} left behind",
+            load.writes_per_second,
+            load.p50_ms,
+            load.p99_ms,
+            load.convergence_seconds,
+            load.left_behind
+        );
+        loads.push(load);
+    }
+    drop(mesh);
+    eprintln!("  syncs of {nodes} files at once");
+    let scratch = tempfile::tempdir_in(&arguments.folder)?;
+    let syncs = floor::files_at_once(scratch.path(), nodes, arguments.value_bytes)?;
+    Ok(Size {
+        nodes,
+        write_quorum: nodes / 2 + 1,
+        start_seconds,
+        idle,
+        loads,
+        syncs_per_second: syncs.per_second,
+        sync_p50_ms: syncs.p50_micros / 1e3,
+        sync_p99_ms: syncs.p99_micros / 1e3,
+    })
 }
 
 async fn idle(mesh: &Mesh, duration: Duration) -> Result<Idle> {
@@ -202,9 +216,6 @@ async fn one(mesh: &mut Mesh, arguments: &Arguments, turn: usize, clients: usize
     let (warmup, duration) = (arguments.warmup, arguments.duration);
     let measured = load::measure(writers, &mesh.pids(), warmup, duration).await?;
     let answered = Instant::now();
-    if let Some(error) = &measured.first_error {
-        eprintln!("  {} errors, the first: {error}", measured.errors);
-    }
     let count = acknowledged.borrow().len() as u64;
     mesh.hold(records_before + count, CONVERGENCE_TIMEOUT).await?;
     let convergence = answered.elapsed();
@@ -360,6 +371,7 @@ impl fmt::Display for Report {
         writeln!(
             out,
             "\nidle: CPU of all nodes; UDP packets from /proc/net/snmp and bytes of the loopback interface from /proc/net/dev, whoever sent\nthem; floor: as many files as nodes, each synced by a thread, nothing else running"
-        )
+        )?;
+        self.failed.iter().try_for_each(|failed| writeln!(out, "failed: {failed}"))
     }
 }

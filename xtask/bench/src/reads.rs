@@ -141,9 +141,6 @@ async fn one(
     }
     let (warmup, duration) = (arguments.warmup, arguments.duration);
     let measured = load::measure(readers, &mesh.pids(), warmup, duration).await?;
-    if let Some(error) = &measured.first_error {
-        eprintln!("  {} errors, the first: {error}", measured.errors);
-    }
     let Cost { cpu_seconds_per_1000, driver_cpu_seconds_per_1000, foreign_load, .. } =
         measured.cost();
     Ok(Line {

@@ -99,9 +99,6 @@ async fn one(
             let writers = writers(&cluster, clients, value_bytes).await?;
             let (warmup, duration) = (arguments.warmup, arguments.duration);
             let measured = load::measure(writers, &cluster.pids(), warmup, duration).await?;
-            if let Some(error) = &measured.first_error {
-                eprintln!("  {} errors, the first: {error}", measured.errors);
-            }
             let figures = Figures::from(&measured);
             if figures.cost.foreign_load <= FOREIGN_LOAD_MAX || attempt == ATTEMPTS {
                 break figures;

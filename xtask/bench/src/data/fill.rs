@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -28,9 +28,9 @@ const STRETCH_MIN: u64 = 10_000;
 const WARMUP: Duration = Duration::from_secs(1);
 /// How long members may take to have what others have.
 const CONVERGENCE_TIMEOUT: Duration = Duration::from_secs(1_800);
-/// How often something that is waited for is looked at, and told about.
+/// How often something that is waited for is looked at, and told about; it must get on meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const TELL_EVERY: Duration = Duration::from_secs(15);
 
 /// Three nodes, and how many records were written to them.
 pub(super) struct Data {
@@ -66,9 +66,6 @@ pub(super) struct Rate {
 
 impl From<&Measured> for Rate {
     fn from(measured: &Measured) -> Self {
-        if let Some(error) = &measured.first_error {
-            eprintln!("  {} errors, the first: {error}", measured.errors);
-        }
         Self {
             records_per_second: measured.per_second(),
             p50_ms: measured.millis(0.5),
@@ -117,24 +114,27 @@ impl Data {
     }
 
     /// Writes records in batches through some of the nodes, until there are so many.
-    pub(super) async fn fill(&self, nodes: &[usize], until: u64) -> Result<Measured> {
+    pub(super) async fn fill(&mut self, nodes: &[usize], until: u64) -> Result<Measured> {
         let mut writers = self.writers(nodes, FILLERS).await?;
         for writer in &mut writers {
             writer.records = BATCH_RECORDS;
             writer.until = until;
         }
+        let (pids, next) = (self.mesh.pids(), &self.next);
         let filled = async {
-            let mut told = Instant::now();
-            while self.next.get() < until {
+            let (mut told, mut at) = (Instant::now(), next.get());
+            while next.get() < until {
                 sleep(LOOK_EVERY).await;
+                self.mesh.check()?;
                 if told.elapsed() >= TELL_EVERY {
-                    eprintln!("  {} of {until} records", self.next.get());
-                    told = Instant::now();
+                    eprintln!("  {} of {until} records", next.get());
+                    ensure!(next.get() > at, "nothing was written for {TELL_EVERY:?}");
+                    (told, at) = (Instant::now(), next.get());
                 }
             }
             Ok(())
         };
-        Ok(load::during(writers, &self.mesh.pids(), Duration::ZERO, filled).await?.0)
+        Ok(load::during(writers, &pids, Duration::ZERO, filled).await?.0)
     }
 
     /// Clients that write single records through some of the nodes.

@@ -1,6 +1,7 @@
 //! The bare skeleton of a replicated write, as a floor under quorum-node: a request over HTTP, a log that is synced, the
 //! record over QUIC to two others that sync it too, an answer at two copies. It keeps nothing that could be read, knows
-//! no versions, no reconnecting and no repair: an error ends it.
+//! no versions, no reconnecting and no repair: an error ends it. Its queues have no bounds of their own: clients wait for
+//! their answers, and so bound them.
 //!
 //! - [`Credentials`]: mutual TLS among the nodes.
 //! - [`log`]: one thread that appends what has come together meanwhile, and syncs it.
