@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: `peers` measures quorum-node beside other systems, in one run on this machine; `floor` what the
-//! machine itself allows; `plot` draws what `peers` has measured.
+//! machine itself allows; `mesh` quorum-node with few members and with many; `data` with many records; `reads` its reads;
+//! `plot` draws what `peers` has measured.
 //!
 //! This builds what is needed, installs what can be had, and leaves the measuring to the driver in `xtask/bench`, a
 //! workspace of its own. Redis is taken from the path; etcd and NATS are Python packages that carry the programs.
@@ -20,11 +21,15 @@ const PACKAGES: &[(&str, &str, &str)] = &[
 pub(crate) const MANIFEST: &str = "xtask/bench/Cargo.toml";
 
 const USAGE: &str =
-    "usage: cargo xtask bench peers|floor|plot [arguments of the driver; `--help` lists them]";
+    "usage: cargo xtask bench peers|floor|mesh|data|reads|plot [arguments; `--help` lists them]";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((what, rest)) if what == "peers" => peers(rest),
+        Some((what, rest)) if ["mesh", "data", "reads"].contains(&what.as_str()) => {
+            let mut driver = driver("run", &["--release", "--", what.as_str(), "--node"]);
+            process::run(driver.arg(node()?).args(rest))
+        }
         Some((what, rest)) if what == "floor" || what == "plot" => {
             let mut driver = driver("run", &["--release", "--", what.as_str()]);
             process::run(driver.args(rest))
@@ -34,12 +39,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn peers(arguments: &[String]) -> Result<()> {
+    let mut driver = driver("run", &["--release"]);
+    driver
+        .args(["--", "peers", "--node"])
+        .arg(node()?)
+        .arg("--peers")
+        .arg(install()?)
+        .args(arguments);
+    process::run(&mut driver)
+}
+
+/// Builds quorum-node, and tells where it is.
+fn node() -> Result<PathBuf> {
     let build = ["build", "--locked", "--release", "-p", "quorum-node"];
     process::run(&mut process::cargo(&build))?;
-    let node = process::target_directory().join("release/quorum-node");
-    let mut driver = driver("run", &["--release"]);
-    driver.args(["--", "peers", "--node"]).arg(node).arg("--peers").arg(install()?).args(arguments);
-    process::run(&mut driver)
+    Ok(process::target_directory().join("release/quorum-node"))
 }
 
 /// A cargo command for the driver, which shares the target directory.

@@ -193,9 +193,11 @@ fn benchmark() -> Result<Ended> {
     ]))?;
     process::run(&mut bench::driver("clippy", &["--all-targets", "--", "-D", "warnings"]))?;
     process::run(&mut bench::driver("test", &["--quiet"]))?;
-    let mut slice = bench::driver("run", &["--quiet", "--", "peers", "--systems", "quorum"]);
+    let mut slice = bench::driver("run", &["--quiet", "--", "peers"]);
     slice
         .args([
+            "--systems",
+            "quorum,quorum-batch,skeleton",
             "--clients",
             "4",
             "--rounds",

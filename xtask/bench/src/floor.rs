@@ -2,14 +2,12 @@
 //! two machines over QUIC can be faster than these together.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
@@ -24,6 +22,13 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::about::About;
+use crate::load;
+use crate::log_file::LogFile;
+use crate::rounds::{self, Figures};
+use crate::skeleton::direct;
+use crate::system::{Cluster, Programs, System};
+
 /// How long each part is measured.
 const EACH: Duration = Duration::from_secs(2);
 /// What is synced, or sent, at once: about one record with what belongs to it.
@@ -31,26 +36,47 @@ const RECORD_BYTES: usize = 400;
 const ACK_BYTES: usize = 60;
 /// The file that is written to from its beginning again and again.
 const FILE_BYTES: u64 = 64 << 20;
+/// The same where there are many.
+const FILE_BYTES_OF_MANY: u64 = 4 << 20;
+/// How long clients of the skeleton write before they are measured.
+const WARMUP: Duration = Duration::from_secs(1);
+/// The skeleton's values are as large as those that `peers` writes.
+const VALUE_BYTES: usize = 300;
+/// Records that are written together where many are.
+const BATCH_RECORDS: usize = 100;
 
 /// One part.
 #[derive(Debug, Serialize)]
 pub(crate) struct Part {
+    name: String,
+    pub(crate) p50_micros: f64,
+    pub(crate) p99_micros: f64,
+    pub(crate) per_second: f64,
+}
+
+/// The skeleton with so many clients.
+#[derive(Debug, Serialize)]
+struct Bare {
     name: &'static str,
-    p50_micros: f64,
-    p99_micros: f64,
-    per_second: f64,
+    clients: usize,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
 /// All parts.
 #[derive(Debug, Serialize)]
 pub(crate) struct Floor {
+    #[serde(flatten)]
+    about: About,
     parts: Vec<Part>,
+    skeleton: Vec<Bare>,
     /// HTTP, QUIC and one sync, by their medians: the least that a write of one client can take.
     one_client_micros: f64,
 }
 
 /// Measures everything below `folder`, which must be on the disk in question.
-pub(crate) async fn measure(folder: &Path) -> Result<Floor> {
+pub(crate) async fn measure(folder: &Path, clients: &[usize]) -> Result<Floor> {
+    eprintln!("syncs, round trips, a hash: {} s each", EACH.as_secs());
     let sync = synced(folder, "sync of a record, file written before", 1, true)?;
     let http = http().await?;
     let quic = quic().await?;
@@ -59,17 +85,56 @@ pub(crate) async fn measure(folder: &Path) -> Result<Floor> {
         sync,
         synced(folder, "sync of a record, growing file", 1, false)?,
         synced(folder, "sync of 64 records, file written before", 64, true)?,
-        three_at_once(folder)?,
+        files_at_once(folder, 3, RECORD_BYTES)?,
         quic,
         http,
         hashed(),
     ];
-    Ok(Floor { parts, one_client_micros })
+    let mut skeleton = processes(folder, clients).await?;
+    skeleton.extend(in_process(folder, clients, "in one process, no HTTP", 1)?);
+    skeleton.extend(in_process(folder, clients, "the same, 100 records a call", BATCH_RECORDS)?);
+    let about = About::new(
+        format!("quorum-bench {}", env!("CARGO_PKG_VERSION")),
+        format!("parts of {RECORD_BYTES} bytes alone; skeleton with values of {VALUE_BYTES} bytes"),
+    );
+    Ok(Floor { about, parts, skeleton, one_client_micros })
+}
+
+/// The skeleton as three processes, written to as `peers` writes to quorum-node.
+async fn processes(folder: &Path, clients: &[usize]) -> Result<Vec<Bare>> {
+    let name = "three processes, HTTP";
+    let programs = Programs::find(None, None);
+    let cluster = Cluster::start(System::Skeleton, &programs, folder).await?;
+    let mut measured = Vec::new();
+    for &clients in clients {
+        eprintln!("skeleton, {name}: {clients} clients");
+        let writers = rounds::writers(&cluster, clients, VALUE_BYTES).await?;
+        let figures = load::measure(writers, &cluster.pids(), WARMUP, EACH).await?;
+        measured.push(Bare { name, clients, figures: Figures::from(&figures) });
+    }
+    Ok(measured)
+}
+
+/// The skeleton as three threads of this process, called directly.
+fn in_process(
+    folder: &Path,
+    clients: &[usize],
+    name: &'static str,
+    records: usize,
+) -> Result<Vec<Bare>> {
+    let bare = |&clients: &usize| {
+        eprintln!("skeleton, {name}: {clients} clients");
+        let (warmup, duration) = (WARMUP, EACH);
+        let plan = direct::Plan { clients, records, record_bytes: RECORD_BYTES, warmup, duration };
+        let figures = Figures::from(&direct::measure(folder, plan)?);
+        Ok(Bare { name, clients, figures })
+    };
+    clients.iter().map(bare).collect()
 }
 
 impl Part {
     /// Does a step again and again.
-    fn of(name: &'static str, mut step: impl FnMut() -> Result<()>) -> Result<Self> {
+    fn of(name: &str, mut step: impl FnMut() -> Result<()>) -> Result<Self> {
         let (mut times, began) = (histogram()?, Instant::now());
         while began.elapsed() < EACH {
             let step_began = Instant::now();
@@ -79,10 +144,15 @@ impl Part {
         Ok(Self::from(name, &times, began.elapsed()))
     }
 
-    fn from(name: &'static str, times: &Histogram<u64>, took: Duration) -> Self {
+    fn from(name: &str, times: &Histogram<u64>, took: Duration) -> Self {
         let micros = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
         let per_second = times.len() as f64 / took.as_secs_f64();
-        Self { name, p50_micros: micros(0.5), p99_micros: micros(0.99), per_second }
+        Self {
+            name: name.to_owned(),
+            p50_micros: micros(0.5),
+            p99_micros: micros(0.99),
+            per_second,
+        }
     }
 }
 
@@ -96,71 +166,42 @@ fn note(times: &mut Histogram<u64>, began: Instant) {
     times.saturating_record(nanos.max(1));
 }
 
-/// A log to append to.
-struct Log {
-    file: File,
-    at: u64,
-    is_written_before: bool,
-}
-
-impl Log {
-    fn create(path: &Path, is_written_before: bool) -> Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).open(path);
-        let file = file.with_context(|| path.display().to_string())?;
-        if is_written_before {
-            let zeros = vec![0; 1 << 20];
-            for at in (0..FILE_BYTES).step_by(zeros.len()) {
-                file.write_all_at(&zeros, at)?;
-            }
-        }
-        file.sync_all()?;
-        Ok(Self { file, at: 0, is_written_before })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.is_written_before && self.at + bytes.len() as u64 > FILE_BYTES {
-            self.at = 0;
-        }
-        self.file.write_all_at(bytes, self.at)?;
-        self.file.sync_data()?;
-        self.at += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-fn synced(
-    folder: &Path,
-    name: &'static str,
-    records: usize,
-    is_written_before: bool,
-) -> Result<Part> {
-    let mut log = Log::create(&folder.join("log"), is_written_before)?;
+fn synced(folder: &Path, name: &str, records: usize, is_written_before: bool) -> Result<Part> {
+    let path = folder.join("log");
+    let mut log = if is_written_before {
+        LogFile::written_before(&path, FILE_BYTES)?
+    } else {
+        LogFile::growing(&path)?
+    };
     let bytes = vec![7; records * RECORD_BYTES];
     Part::of(name, || log.append(&bytes))
 }
 
-/// Three logs on one disk, as three nodes on one machine have.
-fn three_at_once(folder: &Path) -> Result<Part> {
+/// Many logs on one disk, as many nodes on one machine have: each synced by a thread of its own.
+pub(crate) fn files_at_once(folder: &Path, count: usize, record_bytes: usize) -> Result<Part> {
+    let mut logs = Vec::with_capacity(count);
+    for index in 0..count {
+        let path = folder.join(format!("log{index}"));
+        logs.push(LogFile::written_before(&path, FILE_BYTES_OF_MANY)?);
+    }
     let mut times = histogram()?;
     let began = Instant::now();
-    let logs = ["a", "b", "c"].map(|name| Log::create(&folder.join(name), true));
-    let writers = logs.map(|log| {
-        std::thread::spawn(move || -> Result<Histogram<u64>> {
-            let (mut log, mut times, began) = (log?, histogram()?, Instant::now());
-            while began.elapsed() < EACH {
-                let step_began = Instant::now();
-                log.append(&[7; RECORD_BYTES])?;
-                note(&mut times, step_began);
-            }
-            Ok(times)
-        })
-    });
-    for writer in writers {
-        times.add(writer.join().expect("a writer does not panic")?)?;
+    let sync = move |mut log: LogFile| -> Result<Histogram<u64>> {
+        let (mut times, record) = (histogram()?, vec![7; record_bytes]);
+        while began.elapsed() < EACH {
+            let step_began = Instant::now();
+            log.append(&record)?;
+            note(&mut times, step_began);
+        }
+        Ok(times)
+    };
+    let threads: Vec<_> =
+        logs.into_iter().map(|log| std::thread::spawn(move || sync(log))).collect();
+    for thread in threads {
+        times.add(thread.join().map_err(|_| anyhow!("a thread panicked"))??)?;
     }
-    let took = EACH.min(began.elapsed());
-    Ok(Part::from("sync of a record, three files at once (per second: all)", &times, took))
+    let name = format!("sync of a record, {count} files at once (per second: all)");
+    Ok(Part::from(&name, &times, began.elapsed()))
 }
 
 fn hashed() -> Part {
@@ -273,15 +314,39 @@ where
 
 impl fmt::Display for Floor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}", self.about)?;
         writeln!(out, "{:56} {:>10} {:>10} {:>12}", "", "p50 us", "p99 us", "per second")?;
         for Part { name, p50_micros, p99_micros, per_second } in &self.parts {
             writeln!(out, "{name:56} {p50_micros:10.1} {p99_micros:10.1} {per_second:12.0}")?;
         }
         writeln!(
             out,
-            "\none client's write, HTTP and QUIC and one sync by their medians: {:.0} us, {:.0} a second",
+            "\none client's write, HTTP and QUIC and one sync by their medians: {:.0} us, {:.0} a second\n",
             self.one_client_micros,
             1e6 / self.one_client_micros
-        )
+        )?;
+        writeln!(
+            out,
+            "{:30} {:>7} {:>10} {:>8} {:>8} {:>9} {:>9}",
+            "skeleton: two synced copies",
+            "clients",
+            "records/s",
+            "p50 ms",
+            "p99 ms",
+            "CPU s/1k",
+            "disk B/r"
+        )?;
+        for Bare { name, clients, figures } in &self.skeleton {
+            writeln!(
+                out,
+                "{name:30} {clients:7} {:10.0} {:8.2} {:8.2} {:9.3} {:9.0}",
+                figures.writes_per_second,
+                figures.p50_ms,
+                figures.p99_ms,
+                figures.cost.cpu_seconds_per_1000,
+                figures.cost.disk_bytes_per_write,
+            )?;
+        }
+        Ok(())
     }
 }

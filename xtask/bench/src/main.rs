@@ -1,45 +1,77 @@
 //! Durable replicated writes of several systems, side by side: the same driver, the same machine, one run.
 //!
-//! - [`floor`]: what the machine itself allows.
+//! - [`floor`]: what the machine itself allows, with [`skeleton`], the least that a replicated write needs.
 //! - [`system`]: how a cluster of three nodes of each system is started, with which settings, and how it is written to.
-//! - [`load`]: clients that send their next write when the last one was answered.
-//! - [`usage`]: what the servers cost, and whether anything else was running.
-//! - [`rounds`]: which system is measured when.
+//! - [`mesh`]: quorum-node with few members and with many.
+//! - [`data`]: quorum-node with many records.
+//! - [`reads`]: what quorum-node's reads cost.
+//! - [`rounds`]: which system of [`system`] is measured when.
 //! - [`report`]: medians with their spread, and ratios within a round; [`plot`] draws them.
+//!
+//! What they share:
+//!
+//! - [`node`]: quorum-node in meshes of any size; [`process`]: servers as child processes.
+//! - [`load`]: clients that do their next piece of work when the last one was answered.
+//! - [`usage`]: what the servers cost, and whether anything else was running.
+//! - [`http`], [`values`], [`log_file`], [`about`]: a connection, what is written, a file to sync, the head of a report.
 
+mod about;
+mod data;
 mod floor;
+mod http;
 mod load;
+mod log_file;
+mod mesh;
+mod node;
 mod plot;
+mod process;
+mod reads;
 mod report;
 mod rounds;
+mod skeleton;
 mod system;
 mod usage;
+mod values;
 
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use system::{Programs, System};
 
 /// Says how fast quorum-node is beside others, and how fast anything can be.
 #[derive(Debug, Parser)]
+#[command(version)]
 enum Command {
     /// Compare quorum-node with other systems
     Peers(Arguments),
-    /// Measure what the machine itself allows: syncs, round trips, a hash
+    /// Measure quorum-node in meshes of several sizes, up to fifty members
+    Mesh(mesh::Arguments),
+    /// Measure three nodes with many records: writes, memory, restarts, a member that was away, listings, large values
+    Data(data::Arguments),
+    /// Measure reads of three nodes: local and quorum reads, from many connections
+    Reads(reads::Arguments),
+    /// Measure what the machine itself allows: syncs, round trips, a hash, and the bare skeleton of a replicated write
     Floor {
         /// Where to write: a directory on the disk in question
         #[arg(long, default_value = ".")]
         folder: PathBuf,
+        /// Clients of the skeleton at the same time
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+        clients: Vec<usize>,
         /// Where to write every figure as JSON
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Be a node of the skeleton; the driver starts itself with this
+    #[command(hide = true)]
+    SkeletonNode(skeleton::Arguments),
     /// Draw what `peers --json` has written
     Plot {
         /// The figures
@@ -58,15 +90,16 @@ pub(crate) struct Arguments {
     /// Where programs of other systems are installed that are not on the path
     #[arg(long)]
     peers: Option<PathBuf>,
-    /// What is compared; one that is not installed is left out
-    #[arg(long, value_delimiter = ',', default_values_t = System::ALL)]
+    /// What is compared; one that is not installed is left out. There are also quorum-batch, with 100 records in each
+    /// call, and skeleton, the least that a replicated write needs
+    #[arg(long, value_delimiter = ',', default_values_t = System::DEFAULT)]
     systems: Vec<System>,
     /// Clients at the same time
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
     clients: Vec<usize>,
-    /// Bytes of a value
-    #[arg(long, default_value_t = 300)]
-    value_bytes: usize,
+    /// Bytes of a value; several sizes are measured one after another
+    #[arg(long, value_delimiter = ',', default_values_t = [300])]
+    value_bytes: Vec<usize>,
     /// Times that everything is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -76,24 +109,47 @@ pub(crate) struct Arguments {
     /// How long clients write before it
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     warmup: Duration,
+    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
+    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
+    folder: PathBuf,
     /// Where to write every figure as JSON
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
+/// As quorum-node has it, so that the skeleton is no slower for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     // One thread: the driver must leave the machine to what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match Command::parse() {
+    runtime.block_on(async {
+        let mut ended = signal(SignalKind::terminate())?;
+        // Whatever was started is stopped as its owner is dropped, in each of these cases.
+        tokio::select! {
+            done = run(Command::parse()) => done,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = ended.recv() => bail!("told to end"),
+        }
+    })
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Peers(arguments) => {
-            let programs = Programs::find(&arguments.node, arguments.peers.as_deref());
-            let measured = runtime.block_on(rounds::run(&arguments, &programs))?;
+            let programs = Programs::find(Some(&arguments.node), arguments.peers.as_deref());
+            let measured = rounds::run(&arguments, &programs).await?;
             show(&report::Report::new(&arguments, measured), arguments.json.as_deref())
         }
-        Command::Floor { folder, json } => {
+        Command::Mesh(arguments) => show(&mesh::measure(&arguments).await?, arguments.json()),
+        Command::Data(arguments) => show(&data::measure(&arguments).await?, arguments.json()),
+        Command::Reads(arguments) => show(&reads::measure(&arguments).await?, arguments.json()),
+        Command::Floor { folder, clients, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
-            show(&runtime.block_on(floor::measure(scratch.path()))?, json.as_deref())
+            show(&floor::measure(scratch.path(), &clients).await?, json.as_deref())
         }
+        Command::SkeletonNode(arguments) => skeleton::serve(&arguments).await,
         Command::Plot { json, svg } => {
             let text = fs::read_to_string(&json).with_context(|| json.display().to_string())?;
             let drawing = plot::svg(&serde_json::from_str(&text)?)?;

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::Arguments;
+use crate::about::{Machine, unix_seconds};
 use crate::rounds::Sample;
 use crate::system::System;
 
@@ -17,20 +16,12 @@ use crate::system::System;
 pub(crate) struct Report {
     measured_at_unix_seconds: u64,
     machine: Machine,
-    value_bytes: usize,
+    value_bytes: Vec<usize>,
     seconds_each: f64,
     rounds: usize,
     systems: Vec<Named>,
     summary: Vec<Line>,
     samples: Vec<Sample>,
-}
-
-#[derive(Debug, Serialize)]
-struct Machine {
-    processor: String,
-    cores: usize,
-    memory_mib: u64,
-    kernel: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,6 +35,7 @@ struct Named {
 #[derive(Debug, Serialize)]
 struct Line {
     system: System,
+    value_bytes: usize,
     clients: usize,
     writes_per_second: Spread,
     p50_ms: Spread,
@@ -83,7 +75,6 @@ impl Spread {
 
 impl Report {
     pub(crate) fn new(arguments: &Arguments, samples: Vec<Sample>) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut systems: Vec<Named> = Vec::new();
         for sample in &samples {
             if !systems.iter().any(|named| named.system == sample.system) {
@@ -92,9 +83,9 @@ impl Report {
             }
         }
         Self {
-            measured_at_unix_seconds: now.as_secs(),
+            measured_at_unix_seconds: unix_seconds(),
             machine: Machine::this(),
-            value_bytes: arguments.value_bytes,
+            value_bytes: arguments.value_bytes.clone(),
             seconds_each: arguments.duration.as_secs_f64(),
             rounds: arguments.rounds,
             systems,
@@ -105,75 +96,71 @@ impl Report {
 }
 
 fn summary(samples: &[Sample]) -> Vec<Line> {
-    let mut groups: BTreeMap<(usize, System), Vec<&Sample>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, usize, System), Vec<&Sample>> = BTreeMap::new();
     for sample in samples {
-        groups.entry((sample.clients, sample.system)).or_default().push(sample);
+        let group = (sample.value_bytes, sample.clients, sample.system);
+        groups.entry(group).or_default().push(sample);
     }
-    let rate_of = |system: System, clients: usize, round: usize| {
+    let ours_beside = |other: &Sample| {
         let is_it = |sample: &&Sample| {
-            sample.system == system && sample.clients == clients && sample.round == round
+            sample.system == System::Quorum
+                && sample.value_bytes == other.value_bytes
+                && sample.clients == other.clients
+                && sample.round == other.round
         };
         samples.iter().find(is_it).map(|sample| sample.figures.writes_per_second)
     };
-    let line = |((clients, system), group): (&(usize, System), &Vec<&Sample>)| {
-        let spread =
-            |figure: fn(&Sample) -> f64| Spread::of(group.iter().map(|sample| figure(sample)));
-        let ratios = group.iter().filter_map(|sample| {
-            let ours = rate_of(System::Quorum, *clients, sample.round)?;
-            Some(ours / sample.figures.writes_per_second)
-        });
-        Some(Line {
-            system: *system,
-            clients: *clients,
-            writes_per_second: spread(|sample| sample.figures.writes_per_second)?,
-            p50_ms: spread(|sample| sample.figures.p50_ms)?,
-            p99_ms: spread(|sample| sample.figures.p99_ms)?,
-            p999_ms: spread(|sample| sample.figures.p999_ms)?,
-            cpu_seconds_per_1000: spread(|sample| sample.figures.cost.cpu_seconds_per_1000)?,
-            disk_bytes_per_write: spread(|sample| sample.figures.cost.disk_bytes_per_write)?,
-            resident_mib: spread(|sample| sample.figures.cost.resident_mib)?,
-            ratio: Spread::of(ratios).filter(|_| *system != System::Quorum),
-            disturbed: group.iter().filter(|sample| sample.disturbed).count(),
-            errors: group.iter().map(|sample| sample.figures.errors).sum(),
-        })
-    };
-    groups.iter().filter_map(line).collect()
-}
-
-impl Machine {
-    fn this() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+    let line =
+        |((value_bytes, clients, system), group): (&(usize, usize, System), &Vec<&Sample>)| {
+            let spread =
+                |figure: fn(&Sample) -> f64| Spread::of(group.iter().map(|sample| figure(sample)));
+            let ratios = group
+                .iter()
+                .filter_map(|sample| Some(ours_beside(sample)? / sample.figures.writes_per_second));
+            Some(Line {
+                system: *system,
+                value_bytes: *value_bytes,
+                clients: *clients,
+                writes_per_second: spread(|sample| sample.figures.writes_per_second)?,
+                p50_ms: spread(|sample| sample.figures.p50_ms)?,
+                p99_ms: spread(|sample| sample.figures.p99_ms)?,
+                p999_ms: spread(|sample| sample.figures.p999_ms)?,
+                cpu_seconds_per_1000: spread(|sample| sample.figures.cost.cpu_seconds_per_1000)?,
+                disk_bytes_per_write: spread(|sample| sample.figures.cost.disk_bytes_per_write)?,
+                resident_mib: spread(|sample| sample.figures.cost.resident_mib)?,
+                ratio: Spread::of(ratios).filter(|_| *system != System::Quorum),
+                disturbed: group.iter().filter(|sample| sample.disturbed).count(),
+                errors: group.iter().map(|sample| sample.figures.errors).sum(),
+            })
         };
-        let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
-        let memory_kib: u64 =
-            memory.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
-        Self {
-            processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_mib: memory_kib / 1024,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        }
-    }
+    groups.iter().filter_map(line).collect()
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, cores, memory_mib, kernel } = &self.machine;
-        writeln!(out, "{processor}, {cores} cores, {memory_mib} MiB, Linux {kernel}")?;
+        writeln!(out, "{}", self.machine)?;
         writeln!(
             out,
-            "three nodes on loopback, values of {} bytes, {} rounds of {} s each\n",
-            self.value_bytes, self.rounds, self.seconds_each
+            "three nodes on loopback, {} rounds of {} s each; ratio: quorum's rate divided by this one\n",
+            self.rounds, self.seconds_each
         )?;
         for Named { system, version, settings } in &self.systems {
             writeln!(out, "{system}: {version}; {settings}")?;
         }
-        writeln!(
-            out,
-            "\n{:>7}  {:13} {:>9} {:>15} {:>8} {:>8} {:>9} {:>9} {:>8} {:>7}",
+        for bytes in &self.value_bytes {
+            writeln!(out, "\nvalues of {bytes} bytes\n{}", Line::heading())?;
+            for line in self.summary.iter().filter(|line| line.value_bytes == *bytes) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    fn heading() -> String {
+        format!(
+            "{:>7}  {:13} {:>9} {:>15} {:>8} {:>8} {:>9} {:>9} {:>8} {:>7}",
             "clients",
             "system",
             "writes/s",
@@ -184,28 +171,30 @@ impl fmt::Display for Report {
             "disk B/w",
             "MiB",
             "ratio"
+        )
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spread { median, min, max } = self.writes_per_second;
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!("{:.2}", ratio.median));
+        let spread = format!("({min:.0}-{max:.0})");
+        write!(
+            out,
+            "{:7}  {:13} {median:9.0} {spread:>15} {:8.2} {:8.2} {:9.3} {:9.0} {:8.0} {ratio:>7}",
+            self.clients,
+            self.system,
+            self.p50_ms.median,
+            self.p99_ms.median,
+            self.cpu_seconds_per_1000.median,
+            self.disk_bytes_per_write.median,
+            self.resident_mib.median,
         )?;
-        for line in &self.summary {
-            let Spread { median, min, max } = line.writes_per_second;
-            let ratio = line.ratio.map_or(String::new(), |ratio| format!("{:.2}", ratio.median));
-            let spread = format!("({min:.0}-{max:.0})");
-            let system = line.system.to_string();
-            write!(
-                out,
-                "{:7}  {system:13} {median:9.0} {spread:>15} {:8.2} {:8.2} {:9.3} {:9.0} {:8.0} {ratio:>7}",
-                line.clients,
-                line.p50_ms.median,
-                line.p99_ms.median,
-                line.cpu_seconds_per_1000.median,
-                line.disk_bytes_per_write.median,
-                line.resident_mib.median,
-            )?;
-            match (line.disturbed, line.errors) {
-                (0, 0) => writeln!(out)?,
-                (disturbed, errors) => writeln!(out, "  {disturbed} disturbed, {errors} errors")?,
-            }
+        match (self.disturbed, self.errors) {
+            (0, 0) => Ok(()),
+            (disturbed, errors) => write!(out, "  {disturbed} disturbed, {errors} errors"),
         }
-        Ok(())
     }
 }
 

@@ -57,13 +57,102 @@ impl Snapshot {
         let all: f64 = times.iter().sum();
         Ok(Self {
             cpu_seconds,
-            own_cpu_seconds: cpu_seconds_of("self")?,
+            // Not twice where it is one of them.
+            own_cpu_seconds: if pids.contains(&std::process::id()) {
+                0.0
+            } else {
+                cpu_seconds_of("self")?
+            },
             machine_busy_seconds: (all - idle) / TICKS_PER_SECOND,
             machine_seconds: all / TICKS_PER_SECOND,
             resident_bytes,
             written_bytes,
         })
     }
+}
+
+impl Snapshot {
+    /// Of all processes, since each started.
+    pub(crate) const fn cpu_seconds(&self) -> f64 {
+        self.cpu_seconds
+    }
+
+    /// Bytes that the processes wrote to disk since an earlier moment.
+    pub(crate) const fn written_since(&self, before: &Self) -> u64 {
+        self.written_bytes.saturating_sub(before.written_bytes)
+    }
+}
+
+/// What the whole machine sent, or what it sends in each second.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Traffic {
+    /// UDP packets sent, from `/proc/net/snmp`.
+    udp_packets: f64,
+    /// UDP packets that a socket had no room for, from there too.
+    udp_packets_dropped: f64,
+    /// Bytes sent over the loopback interface, whatever the protocol, from `/proc/net/dev`.
+    loopback_bytes: f64,
+}
+
+impl Traffic {
+    /// Since the machine was started.
+    pub(crate) fn so_far() -> Result<Self> {
+        let snmp = read("/proc/net/snmp")?;
+        let device = read("/proc/net/dev")?;
+        let line = device.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
+        // Eight columns are about what was received, then come the bytes that were sent.
+        let sent = line.and_then(|line| line.split_whitespace().nth(8)?.parse().ok());
+        Ok(Self {
+            udp_packets: counter(&snmp, "Udp:", "OutDatagrams"),
+            udp_packets_dropped: counter(&snmp, "Udp:", "RcvbufErrors"),
+            loopback_bytes: sent.unwrap_or(0.0),
+        })
+    }
+
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            udp_packets: self.udp_packets - before.udp_packets,
+            udp_packets_dropped: self.udp_packets_dropped - before.udp_packets_dropped,
+            loopback_bytes: self.loopback_bytes - before.loopback_bytes,
+        }
+    }
+
+    /// In each second of so many.
+    pub(crate) fn each(&self, seconds: f64) -> Self {
+        Self {
+            udp_packets: self.udp_packets / seconds,
+            udp_packets_dropped: self.udp_packets_dropped / seconds,
+            loopback_bytes: self.loopback_bytes / seconds,
+        }
+    }
+
+    pub(crate) const fn packets(&self) -> f64 {
+        self.udp_packets
+    }
+
+    pub(crate) const fn packets_dropped(&self) -> f64 {
+        self.udp_packets_dropped
+    }
+
+    pub(crate) const fn loopback_bytes(&self) -> f64 {
+        self.loopback_bytes
+    }
+}
+
+/// Memory of one process, as it is now.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    Ok(number(&read(&format!("/proc/{pid}/status"))?, "VmRSS:") * 1024)
+}
+
+/// A counter of `/proc/net/snmp`, which has a line of names and one of numbers for each protocol.
+fn counter(snmp: &str, protocol: &str, name: &str) -> f64 {
+    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix(protocol));
+    let (names, numbers) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let mut pairs = names.split_whitespace().zip(numbers.split_whitespace());
+    pairs
+        .find(|(other, _)| *other == name)
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0.0)
 }
 
 impl Cost {
@@ -114,6 +203,14 @@ mod tests {
     fn this_process_has_used_something() {
         let taken = Snapshot::take(&[std::process::id()]).expect("a process of ours");
         assert!(taken.resident_bytes > 0 && taken.machine_seconds > taken.machine_busy_seconds);
+    }
+
+    #[test]
+    fn counters_are_found_by_protocol_and_name() {
+        let snmp = "Tcp: In Out\nTcp: 1 2\nUdp: In Out\nUdp: 3 4\n";
+        assert_eq!(counter(snmp, "Udp:", "Out"), 4.0);
+        assert_eq!(counter(snmp, "Udp:", "Lost"), 0.0);
+        assert_eq!(counter("", "Udp:", "Out"), 0.0);
     }
 
     #[test]

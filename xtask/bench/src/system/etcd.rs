@@ -16,8 +16,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-use super::free_ports;
-use super::process::Server;
+use crate::process::{Server, free_ports};
 
 pub(super) fn start(program: &Path, folder: &Path) -> Result<(Vec<Server>, Vec<String>)> {
     let ports = free_ports(6)?;

@@ -2,12 +2,11 @@
 
 mod etcd;
 mod nats;
-mod process;
 mod quorum;
 mod redis;
+mod skeleton;
 
 use std::fmt;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,18 +17,25 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use process::Server;
+use crate::node;
+use crate::process::{self, Server};
 
 /// How long a cluster may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Records of one call where many are written at once.
+const BATCH_RECORDS: usize = 100;
 
 /// A system with the settings under which it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
     Quorum,
+    /// Many records in one call.
+    QuorumBatch,
+    /// HTTP, a synced log and QUIC, and nothing else.
+    Skeleton,
     /// Every client writes through the leader, which etcd is fastest with.
     EtcdLeader,
     /// Clients are spread over all nodes.
@@ -40,8 +46,20 @@ pub(crate) enum System {
 }
 
 impl System {
-    pub(crate) const ALL: [Self; 6] = [
+    /// What is compared unless something else is asked for.
+    pub(crate) const DEFAULT: [Self; 6] = [
         Self::Quorum,
+        Self::EtcdLeader,
+        Self::EtcdAll,
+        Self::NatsAlways,
+        Self::NatsDefault,
+        Self::Redis,
+    ];
+
+    const ALL: [Self; 8] = [
+        Self::Quorum,
+        Self::QuorumBatch,
+        Self::Skeleton,
         Self::EtcdLeader,
         Self::EtcdAll,
         Self::NatsAlways,
@@ -53,6 +71,10 @@ impl System {
     pub(crate) const fn settings(self) -> &'static str {
         match self {
             Self::Quorum => "defaults: W = 2 of 3, fsync before each ack, mutual TLS between nodes",
+            Self::QuorumBatch => "the same, 100 records in each call; latencies are those of calls",
+            Self::Skeleton => {
+                "no system but a floor: HTTP, group commit to a log written before, QUIC with mutual TLS; nothing can be read"
+            }
             Self::EtcdLeader => "defaults, clients at the leader",
             Self::EtcdAll => "defaults, clients spread over all nodes",
             Self::NatsAlways => "JetStream key-value bucket, R = 3, sync_interval: always",
@@ -65,9 +87,16 @@ impl System {
         }
     }
 
+    /// Records that a client writes in one call.
+    pub(crate) const fn records_per_call(self) -> usize {
+        if matches!(self, Self::QuorumBatch) { BATCH_RECORDS } else { 1 }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Quorum => "quorum",
+            Self::QuorumBatch => "quorum-batch",
+            Self::Skeleton => "skeleton",
             Self::EtcdLeader => "etcd-leader",
             Self::EtcdAll => "etcd-all",
             Self::NatsAlways => "nats-always",
@@ -96,20 +125,23 @@ impl FromStr for System {
 /// Where the programs are; `None` if one is not installed.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    node: PathBuf,
+    /// This one, which is a node of the skeleton if called so.
+    driver: Option<PathBuf>,
+    node: Option<PathBuf>,
     etcd: Option<PathBuf>,
     nats: Option<PathBuf>,
     redis: Option<PathBuf>,
 }
 
 impl Programs {
-    pub(crate) fn find(node: &Path, peers: Option<&Path>) -> Self {
+    pub(crate) fn find(node: Option<&Path>, peers: Option<&Path>) -> Self {
         let find = |name: &str| {
             let installed = peers.map(|peers| peers.join(name)).filter(|path| path.is_file());
             installed.or_else(|| on_path(name))
         };
         Self {
-            node: node.to_owned(),
+            driver: std::env::current_exe().ok(),
+            node: node.map(Path::to_owned),
             etcd: find("etcd"),
             nats: find("nats-server"),
             redis: find("redis-server"),
@@ -122,7 +154,8 @@ impl Programs {
 
     fn of(&self, system: System) -> Result<&Path> {
         let program = match system {
-            System::Quorum => Some(&self.node),
+            System::Quorum | System::QuorumBatch => self.node.as_ref(),
+            System::Skeleton => self.driver.as_ref(),
             System::EtcdLeader | System::EtcdAll => self.etcd.as_ref(),
             System::NatsAlways | System::NatsDefault => self.nats.as_ref(),
             System::Redis => self.redis.as_ref(),
@@ -138,7 +171,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// Three running nodes of one system. Dropping it kills them and removes their data.
 pub(crate) struct Cluster {
-    system: System,
+    pub(crate) system: System,
     pub(crate) version: String,
     servers: Vec<Server>,
     /// Where clients connect, in turn.
@@ -147,12 +180,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three nodes and returns once they take writes.
-    pub(crate) async fn start(system: System, programs: &Programs) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+    /// Starts three nodes with their data below `parent`, and returns once they take writes.
+    pub(crate) async fn start(system: System, programs: &Programs, parent: &Path) -> Result<Self> {
+        let directory = tempfile::tempdir_in(parent)
+            .with_context(|| format!("no directory can be made in {}", parent.display()))?;
         let (program, folder) = (programs.of(system)?, directory.path());
         let (servers, targets) = match system {
-            System::Quorum => quorum::start(program, folder)?,
+            System::Quorum | System::QuorumBatch => quorum::start(program, folder)?,
+            System::Skeleton => skeleton::start(program, folder)?,
             System::EtcdLeader | System::EtcdAll => etcd::start(program, folder)?,
             System::NatsAlways => nats::start(program, folder, true)?,
             System::NatsDefault => nats::start(program, folder, false)?,
@@ -176,7 +211,9 @@ impl Cluster {
     pub(crate) async fn client(&self, index: usize) -> Result<Client> {
         let target = &self.targets[index % self.targets.len()];
         Ok(match self.system {
-            System::Quorum => Client::Quorum(quorum::Client::connect(target).await?),
+            System::Quorum | System::QuorumBatch | System::Skeleton => {
+                Client::Quorum(node::Client::connect(target).await?)
+            }
             System::EtcdLeader | System::EtcdAll => {
                 Client::Etcd(etcd::Client::connect(target).await?)
             }
@@ -196,7 +233,8 @@ impl Cluster {
                     server.check()?;
                 }
                 let attempt = async {
-                    self.client(index).await?.put("ready", Bytes::from_static(b"1")).await
+                    let write = ("ready".to_owned(), Bytes::from_static(b"1"));
+                    self.client(index).await?.write(&[write]).await
                 };
                 match tokio::time::timeout(Duration::from_secs(2), attempt).await {
                     Ok(Ok(())) => break,
@@ -214,15 +252,23 @@ impl Cluster {
 
 /// A client of one system.
 pub(crate) enum Client {
-    Quorum(quorum::Client),
+    /// The skeleton is spoken to in the same way.
+    Quorum(node::Client),
     Etcd(etcd::Client),
     Nats(Box<nats::Client>),
     Redis(redis::Client),
 }
 
 impl Client {
-    /// Writes, and returns once the system says that the write is done.
-    pub(crate) async fn put(&mut self, key: &str, value: Bytes) -> Result<()> {
+    /// Writes, many records in one call, and returns once the system says that all are done.
+    pub(crate) async fn write(&mut self, records: &[(String, Bytes)]) -> Result<()> {
+        let [(key, value)] = records else {
+            return match self {
+                Self::Quorum(client) => client.batch(records).await,
+                _ => bail!("this system is written to one record after another"),
+            };
+        };
+        let value = value.clone();
         match self {
             Self::Quorum(client) => client.put(key, value).await,
             Self::Etcd(client) => client.put(key, value).await,
@@ -230,19 +276,6 @@ impl Client {
             Self::Redis(client) => client.put(key, value).await,
         }
     }
-}
-
-/// Ports that nobody uses now, for TCP and UDP.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let tcp = TcpListener::bind("127.0.0.1:0")?;
-        let port = tcp.local_addr()?.port();
-        if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
-            held.push((port, tcp, udp));
-        }
-    }
-    Ok(held.into_iter().map(|(port, _, _)| port).collect())
 }
 
 #[cfg(test)]

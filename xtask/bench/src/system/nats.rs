@@ -9,8 +9,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::kv::{Config, Store};
 use bytes::Bytes;
 
-use super::free_ports;
-use super::process::Server;
+use crate::process::{Server, free_ports};
 
 const BUCKET: &str = "bench";
 

@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 
-use super::free_ports;
-use super::process::Server;
+use crate::process::{Server, free_ports};
 
 pub(super) fn start(program: &Path, folder: &Path) -> Result<(Vec<Server>, Vec<String>)> {
     let ports = free_ports(3)?;
