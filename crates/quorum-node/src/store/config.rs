@@ -15,6 +15,9 @@ pub struct StoreConfig {
     /// Writes held in memory before they are put into tables together, in bytes; up to twice as much may wait for that.
     /// The log holds the same writes, and overwritten ones: a start reads it all.
     pub memtable_bytes: u64,
+    /// Keys of which it is remembered what their newest record looks like, so that an overwrite need not read it. One takes
+    /// about 150 bytes.
+    pub heads_max: usize,
     /// Longest value, in bytes.
     pub value_bytes_max: usize,
     /// Payloads that may wait for the next commit, in bytes. Beyond it writes are refused as overload.
@@ -25,6 +28,9 @@ pub struct StoreConfig {
     pub batch_bytes_max: usize,
     /// Records after which one commit takes no further ones.
     pub batch_records_max: usize,
+    /// The least time from one commit to the next under load: what arrives meanwhile shares its sync. Nothing is waited for
+    /// after a commit of a few records.
+    pub commit_interval: Duration,
     /// How long a relaxed write may stay unsynced.
     pub relaxed_sync_after: Duration,
     /// Timestamps reserved ahead, as time; renewed when half of it is used.
@@ -47,11 +53,13 @@ impl Default for StoreConfig {
         Self {
             cache_bytes: 32 << 20,
             memtable_bytes: 8 << 20,
+            heads_max: 65_536,
             value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
             queue_bytes_max: 32 << 20,
             queue_records_max: 16_384,
             batch_bytes_max: 4 << 20,
             batch_records_max: 2_048,
+            commit_interval: Duration::from_millis(1),
             relaxed_sync_after: Duration::from_millis(50),
             clock_headroom: Duration::from_secs(10),
             clock_skew_max: Duration::from_secs(300),

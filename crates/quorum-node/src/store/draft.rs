@@ -18,6 +18,7 @@ use super::config::StoreConfig;
 use super::engine::{Batch, PageLimit, Space, View};
 use super::error::StoreError;
 use super::facts::Fact;
+use super::heads::{Current, Heads};
 use super::lineages::Lineages;
 use super::merge::{Contender, Merged, merge};
 use super::schema::{
@@ -44,6 +45,8 @@ pub(crate) struct Held {
     pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
     /// The durable bound at or above every timestamp this store must not issue again.
     pub(crate) bound: Hlc,
+    /// The newest records of keys that were written of late.
+    pub(crate) heads: Heads,
     /// The number of the last change, and of the first one that is kept.
     pub(crate) changes: u64,
     pub(crate) first_change: u64,
@@ -260,6 +263,7 @@ impl<'a> Draft<'a> {
                 let head = Head::decode(&value)?;
                 if head.is_tombstone && head.hlc == hlc {
                     self.finished.batch.remove(Space::Records, key.bytes().clone());
+                    self.held.heads.forget(&key);
                     purged += 1;
                 }
             }
@@ -406,23 +410,33 @@ impl<'a> Draft<'a> {
     }
 
     /// What merging says, with what is there.
-    fn outcome(&self, record: &Record, key: &RecordKey) -> Result<Outcome, StoreError> {
+    fn outcome(&mut self, record: &Record, key: &RecordKey) -> Result<Outcome, StoreError> {
         let incoming = Contender {
             hlc: record.hlc,
             origin: &record.dot.lineage.origin,
             digest: &record.digest,
         };
-        let Some(value) = self.newest(Space::Records, key.bytes())? else {
+        let Some(held) = self.current(key)? else {
             return Ok(Outcome { merged: merge(None, incoming), newer: None, tombstone: None });
         };
-        let head = Head::decode(&value)?;
         let lineages = self.lineages.read();
-        let origin = &lineages.name(head.lineage)?.origin;
-        let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
+        let origin = &lineages.name(held.lineage)?.origin;
+        let current = Contender { hlc: held.hlc, origin, digest: &held.digest };
         let merged = merge(Some(current), incoming);
         let newer = (merged == Merged::Superseded)
-            .then(|| Version { hlc: head.hlc, origin: origin.clone() });
-        Ok(Outcome { merged, newer, tombstone: head.is_tombstone.then_some(head.hlc) })
+            .then(|| Version { hlc: held.hlc, origin: origin.clone() });
+        Ok(Outcome { merged, newer, tombstone: held.is_tombstone.then_some(held.hlc) })
+    }
+
+    /// What the newest record of a key looks like.
+    fn current(&mut self, key: &RecordKey) -> Result<Option<Current>, StoreError> {
+        if let Some(known) = self.held.heads.get(key) {
+            return Ok(Some(known));
+        }
+        let Some(value) = self.newest(Space::Records, key.bytes())? else { return Ok(None) };
+        let current = Current::from(&Head::decode(&value)?);
+        self.held.heads.put(key, current);
+        Ok(Some(current))
     }
 
     fn newest(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
@@ -458,6 +472,7 @@ impl<'a> Draft<'a> {
             is_tombstone,
         };
         let value = head.encode(&record.payload);
+        self.held.heads.put(key, Current::from(&head));
         self.finished.batch.put(Space::Records, key.bytes().clone(), value);
         self.held.changes += 1;
         let seq = record.dot.seq;

@@ -17,6 +17,7 @@ mod draft;
 pub mod engine;
 mod error;
 mod facts;
+mod heads;
 mod intake;
 mod lineages;
 mod local;

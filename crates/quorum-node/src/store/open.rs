@@ -27,6 +27,7 @@ use super::engine::disk::DiskEngine;
 use super::engine::{Batch, Engine, PageLimit, Space, Sync, View};
 use super::error::{OpenError, StoreError};
 use super::facts::Facts;
+use super::heads::Heads;
 use super::intake::Intake;
 use super::lineages::Lineages;
 use super::schema::{
@@ -152,6 +153,7 @@ impl Store {
         let held = Held {
             frontier: kept.frontier.into_iter().collect(),
             bound: kept.floor,
+            heads: Heads::new(shared.config.heads_max),
             changes: kept.changes,
             first_change,
             purged: facts.purged,

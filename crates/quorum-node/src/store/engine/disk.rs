@@ -44,6 +44,7 @@ pub(crate) struct DiskEngine {
     shared: Arc<Shared>,
     writing: Mutex<Writing>,
     layer_bytes_max: usize,
+    segment_bytes_max: u64,
     log_directory: PathBuf,
     putting: Option<JoinHandle<()>>,
 }
@@ -92,7 +93,8 @@ impl DiskEngine {
     ) -> Result<Self, OpenError> {
         let tables = Tables::open(&directory.join(TABLES_DIRECTORY), config)?;
         let log_directory = directory.join("log");
-        let mut segments = Segments::list(log_directory.clone())?;
+        let segment_bytes_max = config.memtable_bytes.saturating_mul(SEGMENT_PER_LAYER);
+        let mut segments = Segments::list(log_directory.clone(), segment_bytes_max)?;
         let committed = replay(&tables, &mut segments, closed_after)?;
         let writer =
             segments.begin(committed + 1).map_err(OpenError::io("begin", &log_directory))?;
@@ -120,6 +122,7 @@ impl DiskEngine {
             shared,
             writing: Mutex::new(Writing { writer, layer_bytes: 0, synced: committed }),
             layer_bytes_max: usize::try_from(config.memtable_bytes).unwrap_or(usize::MAX),
+            segment_bytes_max,
             log_directory,
             putting: Some(putting),
         })
@@ -237,9 +240,8 @@ impl DiskEngine {
 
     /// Begins a new layer and segment if one of them is full. Waits while too many are.
     fn make_room(&self, writing: &mut Writing) -> Result<(), EngineError> {
-        let segment_bytes_max = self.layer_bytes_max as u64 * SEGMENT_PER_LAYER;
         let is_full = writing.layer_bytes >= self.layer_bytes_max
-            || writing.writer.end() >= segment_bytes_max;
+            || writing.writer.end() >= self.segment_bytes_max;
         let mut state = self.shared.state.lock();
         while is_full && state.failed.is_none() && state.full.len() >= FULL_LAYERS_MAX {
             self.shared.changed.wait(&mut state);
@@ -258,11 +260,15 @@ impl DiskEngine {
         let next = next.map_err(|error| EngineError::new("begin a segment", error))?;
         let former = std::mem::replace(&mut writing.writer, next);
         writing.layer_bytes = 0;
+        let full = {
+            let state = self.shared.state.lock();
+            Arc::clone(state.stack.layers.last().expect("there is always one"))
+        };
+        let next_layer = Arc::new(Layer::like(&full));
         let mut state = self.shared.state.lock();
-        let full = Arc::clone(state.stack.layers.last().expect("there is always one"));
         state.full.push_back((full, last, former.segment().clone()));
         let mut layers = state.stack.layers.clone();
-        layers.push(Arc::default());
+        layers.push(next_layer);
         state.stack = Arc::new(Stack { layers, tables: Arc::clone(&state.stack.tables) });
         self.shared.changed.notify_all();
         Ok(())

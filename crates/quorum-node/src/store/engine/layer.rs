@@ -46,6 +46,16 @@ struct Made {
 }
 
 impl Layer {
+    /// An empty layer with room for about as much as another one holds.
+    pub(crate) fn like(other: &Self) -> Self {
+        let room = |space: &RwLock<Slots>| {
+            let keys = space.read().slots.len();
+            let (slots, not_in_order) = (HashMap::with_capacity(keys), Vec::with_capacity(keys));
+            RwLock::new(Slots { slots, in_order: BTreeSet::new(), not_in_order })
+        };
+        Self { spaces: other.spaces.each_ref().map(room) }
+    }
+
     /// Enters changes of a commit. Values that were replaced at or before the commit `oldest` are looked at by nobody.
     /// Tells about how much more memory the layer takes, the bytes of keys and values aside.
     pub(crate) fn enter(

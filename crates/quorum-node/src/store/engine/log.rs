@@ -12,7 +12,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -43,6 +43,8 @@ pub(crate) struct Segments {
     spares: Vec<PathBuf>,
     /// The largest generation there ever was.
     generation: u64,
+    /// How long a file is from the beginning, in bytes; it takes no space before it is written.
+    segment_len: u64,
 }
 
 /// The segment that is written to.
@@ -55,9 +57,10 @@ pub(crate) struct Writer {
 
 impl Segments {
     /// Lists a directory; makes it if there is none.
-    pub(crate) fn list(directory: PathBuf) -> Result<Self, OpenError> {
+    pub(crate) fn list(directory: PathBuf, segment_len: u64) -> Result<Self, OpenError> {
         fs::create_dir_all(&directory).map_err(OpenError::io("create", &directory))?;
-        let mut listed = Self { directory, in_use: Vec::new(), spares: Vec::new(), generation: 0 };
+        let (in_use, spares, generation) = (Vec::new(), Vec::new(), 0);
+        let mut listed = Self { directory, in_use, spares, generation, segment_len };
         let list = || OpenError::io("list", &listed.directory);
         let mut paths = Vec::new();
         for entry in fs::read_dir(&listed.directory).map_err(list())? {
@@ -124,6 +127,10 @@ impl Segments {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
         // The name must be there before anything in the file is acknowledged.
         File::open(&self.directory)?.sync_all()?;
+        // A sync of a file that has its length already need not write that, too.
+        if file.metadata()?.len() < self.segment_len {
+            file.set_len(self.segment_len)?;
+        }
         let segment = Segment { path, generation: self.generation, first };
         Ok(Writer { segment, file, end: 0 })
     }
@@ -153,7 +160,7 @@ impl Segments {
     /// Bytes on disk.
     pub(crate) fn bytes(directory: &Path) -> u64 {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+        entries.filter_map(|entry| entry.metadata().ok()).map(|found| 512 * found.blocks()).sum()
     }
 }
 
@@ -280,7 +287,7 @@ mod tests {
 
     fn numbers_in(directory: &Path, applied: u64) -> Result<Vec<u64>, OpenError> {
         let mut numbers = Vec::new();
-        let segments = Segments::list(directory.to_owned())?;
+        let segments = Segments::list(directory.to_owned(), 1_000)?;
         let last = segments.read(applied, false, |_, number, _| {
             numbers.push(number);
             Ok(())
@@ -291,7 +298,7 @@ mod tests {
 
     /// Two segments of three commits each.
     fn two_segments(directory: &Path) -> (Segments, Segment, Writer) {
-        let mut segments = Segments::list(directory.to_owned()).expect("a log");
+        let mut segments = Segments::list(directory.to_owned(), 1_000).expect("a log");
         let mut one = segments.begin(1).expect("writable");
         append(&mut one, 1..=3);
         let mut two = segments.begin(4).expect("writable");
@@ -338,7 +345,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (_, one, _) = two_segments(directory.path());
         let file = OpenOptions::new().write(true).open(&one.path).expect("writable");
-        let len = file.metadata().expect("there").len();
+        let len = 3 * frame_of(1, 0, one.generation).len() as u64;
         file.write_all_at(b"?", len - 1).expect("writable");
         let damaged = numbers_in(directory.path(), 0);
         let Err(OpenError::Damaged { file, offset, .. }) = damaged else { panic!("{damaged:?}") };
@@ -349,7 +356,7 @@ mod tests {
     #[test]
     fn spares_are_bounded() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut segments = Segments::list(directory.path().to_owned()).expect("a log");
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
         for first in 1..9 {
             let mut writer = segments.begin(first).expect("writable");
             append(&mut writer, first..=first);
