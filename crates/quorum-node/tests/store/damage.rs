@@ -38,9 +38,13 @@ fn written(path: &Path) -> Vec<u8> {
 
 /// Copies the written part of a file, and leaves a hole for the rest.
 fn copy_file(from: &Path, to: &Path) {
+    // What the engine has just replaced it removes a moment later.
+    let Ok(file) = File::open(from) else { return };
+    let mut written = Vec::new();
+    (&file).take(WRITTEN_MAX).read_to_end(&mut written).expect("readable");
     let mut copy = File::create(to).expect("writable");
-    copy.write_all(&written(from)).expect("writable");
-    copy.set_len(fs::metadata(from).expect("readable").len()).expect("writable");
+    copy.write_all(&written).expect("writable");
+    copy.set_len(file.metadata().expect("readable").len()).expect("writable");
 }
 
 /// The segment that a store has just begun.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::config::BloomConstructionPolicy;
 use fjall::config::{FilterPolicy, FilterPolicyEntry};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, Readable};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable,
+};
 
 use super::layer::Layer;
 use super::{EngineError, Sizes, Space};
@@ -24,6 +26,10 @@ const WORKER_THREADS: usize = 1;
 
 /// fjall's own memtables stay empty.
 const UNUSED_MEMTABLE_BYTES: u64 = 1 << 20;
+
+/// Values of this many bytes and more lie in files of their own, which compaction leaves alone: they would be written again
+/// with every small record beside them.
+const LARGE_VALUE_BYTES: u32 = 8 << 10;
 
 /// Tables of one space that wait for compaction, beyond which whoever puts more should wait.
 const BEHIND_AT: usize = 24;
@@ -55,7 +61,8 @@ impl Tables {
             .worker_threads(WORKER_THREADS)
             .open()
             .map_err(opened)?;
-        let keyspace = |space: Space| database.keyspace(space.as_str(), options).map_err(opened);
+        let keyspace =
+            |space: Space| database.keyspace(space.as_str(), || options(space)).map_err(opened);
         let spaces = Spaces(Arc::new([
             keyspace(Space::Records)?,
             keyspace(Space::Log)?,
@@ -127,12 +134,14 @@ impl Tables {
     }
 }
 
-fn options() -> KeyspaceCreateOptions {
+fn options(space: Space) -> KeyspaceCreateOptions {
     // Ten bits a key answer "not here" for 99 of 100 unknown keys. The tighter default for fresh tables costs twice
     // the memory, which the filters of many small tables would add up to.
     let filters =
         FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0)));
+    let large = KvSeparationOptions::default().separation_threshold(LARGE_VALUE_BYTES);
     KeyspaceCreateOptions::default()
+        .with_kv_separation((space == Space::Records).then_some(large))
         .max_memtable_size(UNUSED_MEMTABLE_BYTES)
         .filter_policy(filters)
         .manual_journal_persist(true)
