@@ -28,7 +28,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "test", summary: "all tests; arguments go to `cargo test`", run: test::run },
     Command {
         name: "bench",
-        summary: "`peers`: quorum-node beside etcd, NATS and Redis; `floor`: what the machine allows",
+        summary: "`peers`: quorum-node beside etcd, NATS and Redis; `floor`: what the machine allows; \
+                  `micro`, `compare`: single operations",
         run: bench::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
