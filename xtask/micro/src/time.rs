@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +22,11 @@ const ID: &str = "case";
 pub(crate) fn measure(case: &Case) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let mut child = Command::new(std::env::current_exe()?);
-    child.args(["time", case.name]).arg(folder.path()).stdout(Stdio::null());
-    let status = child.status().context("cannot start this program again")?;
-    if !status.success() {
-        bail!("{} ended with {status}", case.name);
+    child.args(["time", case.name]).arg(folder.path());
+    let output = child.output().context("cannot start this program again")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{} ended with {}: {}", case.name, output.status, said.trim());
     }
     let estimates = folder.path().join(ID).join("new/estimates.json");
     let text = fs::read_to_string(&estimates).with_context(|| estimates.display().to_string())?;
