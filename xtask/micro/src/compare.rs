@@ -10,7 +10,8 @@ use crate::figures::{CaseFigures, Figures, Spread, count, duration};
 
 /// 2 %.
 const INSTRUCTIONS_TOLERANCE: f64 = 0.02;
-/// 10 %: about what the same program differs by from hour to hour on a machine that others use too.
+/// 10 %: less is not worth a look, even where no two rounds overlap. On a machine that others use too, medians of one program
+/// differ by more than that, which is what the rounds are for.
 const TIME_TOLERANCE: f64 = 0.10;
 
 /// Two runs, case by case.
