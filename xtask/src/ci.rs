@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "examples", run: examples },
     Step { name: "commands that the pages name", run: commands },
     Step { name: "example scripts", run: scripts },
+    Step { name: "micro-benchmarks, each once", run: micro_benchmarks },
     Step { name: "benchmark driver, and a slice of it", run: benchmark },
 ];
 
@@ -180,6 +181,13 @@ fn scripts() -> Result<Ended> {
         process::run_within(command.env("NODE_BINARY", node()), SCRIPT_LIMIT)?;
     }
     Ok(Ended::With(format!("({})", scripts.len())))
+}
+
+/// In the program that was built beside the examples: that they work, not how fast.
+fn micro_benchmarks() -> Result<Ended> {
+    let program = process::target_directory().join("debug").join(bench::MICRO);
+    process::run_within(&mut process::command(program, &["once"]), SCRIPT_LIMIT)?;
+    Ok(Ended::Passed)
 }
 
 /// The driver is no part of the workspace, so it is checked by itself; then it shows that it measures.

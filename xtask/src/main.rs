@@ -28,7 +28,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "test", summary: "all tests; arguments go to `cargo test`", run: test::run },
     Command {
         name: "bench",
-        summary: "`peers`: beside etcd, NATS and Redis; `floor`: what the machine allows; `mesh`, `data`, `reads`",
+        summary: "`peers`: beside etcd, NATS and Redis; `floor`, `mesh`, `data`, `reads`; `micro` and `compare`: single operations",
         run: bench::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },

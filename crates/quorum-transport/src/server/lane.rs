@@ -118,7 +118,8 @@ impl Lane {
     }
 }
 
-fn incoming(frame: &Bytes) -> Result<Incoming, TransportError> {
+/// The item in the body of a frame.
+pub(crate) fn incoming(frame: &[u8]) -> Result<Incoming, TransportError> {
     let append: Append =
         codec::decode(frame).map_err(|error| TransportError::Protocol(error.to_string()))?;
     let Append { record, covers, void, stand_in, trace } = append;

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use quorum_core::{Announcement, Frontier, HandshakeRefusal, Lineage, PeerId};
+use quorum_core::{Announcement, Frontier, HandshakeRefusal, Incoming, Lineage, PeerId};
 use tokio::net::UdpSocket;
 
 use crate::close;
 use crate::identity::{NodeIdentity, Roster};
+use crate::link::catch_up::append_frame;
+use crate::server::lane;
+use crate::wire::LENGTH_BYTES;
 use crate::wire::codec::encode_frame;
 use crate::wire::message::{Append, Control, Hello, LaneKind, OpenLane};
 
@@ -114,6 +117,22 @@ pub fn probe() -> Bytes {
 #[must_use]
 pub fn nothing() -> Bytes {
     frame(&Append { record: None, ..Append::default() })
+}
+
+/// An item as a lane carries it.
+///
+/// # Panics
+///
+/// If it is larger than a message may be.
+#[must_use]
+pub fn item(incoming: &Incoming) -> Bytes {
+    append_frame(incoming).expect("a message that is not too large")
+}
+
+/// What the peer makes of an [`item`]; nothing if it is none.
+#[must_use]
+pub fn read_item(frame: &[u8]) -> Option<Incoming> {
+    lane::incoming(frame.get(LENGTH_BYTES..)?).ok()
 }
 
 /// First packets of `count` different connections, caught on their way to nowhere. Call it within a tokio runtime.
