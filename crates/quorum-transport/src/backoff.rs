@@ -1,4 +1,4 @@
-//! How long to wait before the nth attempt at reaching a peer.
+//! How long to wait before the nth attempt at reaching a peer, and how long to give it.
 
 use std::time::Duration;
 
@@ -11,9 +11,22 @@ pub(crate) fn delay(attempt: u32, min: Duration, max: Duration, random: u64) -> 
     half + Duration::from_nanos(random % jitter_nanos)
 }
 
+/// How long attempt `attempt` (from 0) may take: the first one `first`, the next twice, all later ones four times as long.
+/// Many nodes that start at once on one machine need longer for their handshakes than anybody else.
+pub(crate) fn patience(attempt: u32, first: Duration) -> Duration {
+    first.saturating_mul(1 << attempt.min(2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn later_attempts_may_take_longer_within_bounds() {
+        let first = Duration::from_millis(500);
+        let limits = [0, 1, 2, 3, u32::MAX].map(|attempt| patience(attempt, first).as_millis());
+        assert_eq!(limits, [500, 1_000, 2_000, 2_000, 2_000]);
+    }
 
     #[test]
     fn the_delay_grows_stays_below_its_ceiling_and_varies() {

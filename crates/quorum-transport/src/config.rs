@@ -8,7 +8,8 @@ use crate::wire::codec::MESSAGE_BYTES_MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportConfig {
-    /// Longest attempt at reaching a peer, from name lookup to its welcome.
+    /// Longest first attempt at reaching a peer, from name lookup to its welcome; later ones in a row may take up to four times
+    /// as long.
     pub dial_timeout: Duration,
     /// First delay before dialling again.
     pub redial_min: Duration,

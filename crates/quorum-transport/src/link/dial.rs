@@ -110,7 +110,8 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
 
     /// One connection, from the first packet to its end.
     async fn session(&self, attempt: u32) -> Ended {
-        let (clock, limit) = (&*self.seams.clock, self.config.dial_timeout);
+        let clock = &*self.seams.clock;
+        let limit = backoff::patience(attempt, self.config.dial_timeout);
         let welcomed = within(clock, limit, self.connect(attempt)).await;
         let welcomed = match welcomed.unwrap_or(Err(TransportError::TimedOut(limit))) {
             Ok(welcomed) => welcomed,
