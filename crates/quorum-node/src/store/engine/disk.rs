@@ -39,6 +39,9 @@ const SEGMENT_PER_LAYER: u64 = 2;
 /// How often it is looked whether compaction has caught up.
 const BEHIND_PAUSE: Duration = Duration::from_millis(5);
 
+/// How often at most, for one layer: after that reads get slower, and nothing else.
+const BEHIND_PAUSES_MAX: u32 = 2_000;
+
 /// An open engine on disk.
 pub(crate) struct DiskEngine {
     shared: Arc<Shared>,
@@ -137,14 +140,16 @@ fn replay(
     closed_after: Option<u64>,
 ) -> Result<u64, OpenError> {
     let applied = tables.applied()?;
-    let last = segments.read(applied, closed_after.is_some(), |_, _, _| Ok(()))?;
+    let last = segments.read(applied, |_, _, _| Ok(()))?;
     if let Some(expected) = closed_after.filter(|expected| *expected != last) {
-        let detail = format!("the last commit was number {expected}, number {last} is there");
+        let detail = format!(
+            "the store was closed after commit {expected}, and commit {last} is the last that is there"
+        );
         let file = segments.directory().to_owned();
         return Err(OpenError::Damaged { file, offset: 0, detail });
     }
     let mut layer: Option<(Segment, Layer, u64)> = None;
-    segments.read(applied, false, |segment, number, frame| {
+    segments.read(applied, |segment, number, frame| {
         if let Some((_, full, last)) = layer.take_if(|(current, ..)| current != segment) {
             tables.put(&full, last)?;
         }
@@ -297,21 +302,7 @@ impl Shared {
     fn put(&self) {
         let _even_if_this_panics = FailIfPanicking(self);
         loop {
-            let (layer, last, segment) = {
-                let mut state = self.state.lock();
-                loop {
-                    if state.is_closing {
-                        return;
-                    }
-                    match state.full.front() {
-                        Some(full) if !self.tables.are_behind() => break full.clone(),
-                        Some(_) => {
-                            self.changed.wait_for(&mut state, BEHIND_PAUSE);
-                        }
-                        None => self.changed.wait(&mut state),
-                    }
-                }
-            };
+            let Some((layer, last, segment)) = self.next_full() else { return };
             let put = self.tables.put(&layer, last).and_then(|()| {
                 let retired = self.segments.lock().retire(&segment);
                 retired.map_err(|error: io::Error| EngineError::new("retire a segment", error))
@@ -326,6 +317,26 @@ impl Shared {
             state.stack = Arc::new(Stack { layers, tables });
             state.full.pop_front();
             self.changed.notify_all();
+        }
+    }
+
+    /// The oldest full layer, once the tables can take it; `None` when the engine is closing.
+    fn next_full(&self) -> Option<(Arc<Layer>, u64, Segment)> {
+        let (mut state, mut pauses) = (self.state.lock(), 0);
+        loop {
+            if state.is_closing {
+                return None;
+            }
+            match state.full.front() {
+                Some(full) if pauses >= BEHIND_PAUSES_MAX || !self.tables.are_behind() => {
+                    return Some(full.clone());
+                }
+                Some(_) => {
+                    self.changed.wait_for(&mut state, BEHIND_PAUSE);
+                    pauses += 1;
+                }
+                None => self.changed.wait(&mut state),
+            }
         }
     }
 }

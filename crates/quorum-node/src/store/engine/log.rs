@@ -82,12 +82,10 @@ impl Segments {
     }
 
     /// Reads every segment that holds commits after `applied`, hands each of their frames to `read`, and gives the last
-    /// commit. What was never acknowledged is left out, whatever was and cannot be read is an error. `was_closed`: the
-    /// log ended with a sync.
+    /// commit. What was never acknowledged is left out, whatever was and cannot be read is an error.
     pub(crate) fn read(
         &self,
         applied: u64,
-        was_closed: bool,
         mut read: impl FnMut(&Segment, u64, Bytes) -> Result<(), OpenError>,
     ) -> Result<u64, OpenError> {
         let mut last = applied;
@@ -110,7 +108,7 @@ impl Segments {
                 return Err(segment.damaged(&end, what));
             }
             if next.is_none() {
-                segment.check_end(&end, was_closed)?;
+                segment.check_end(&end)?;
             }
         }
         Ok(last)
@@ -200,7 +198,7 @@ impl Segment {
     }
 
     /// Whether the log may end here: nothing behind it proves that more was acknowledged.
-    fn check_end(&self, end: &End, was_closed: bool) -> Result<(), OpenError> {
+    fn check_end(&self, end: &End) -> Result<(), OpenError> {
         let torn = frame::header(&end.bytes[end.at..]).filter(|(torn, _)| torn.number == end.next);
         let mut from = end.at + 1;
         while let Some(at) = frame::next_candidate(&end.bytes, from) {
@@ -217,10 +215,6 @@ impl Segment {
                     ),
                 ));
             }
-        }
-        if torn.is_some() && was_closed {
-            let what = "the store was closed, yet its last commit is unreadable".to_owned();
-            return Err(self.damaged(end, what));
         }
         if torn.is_some() {
             tracing::warn!(
@@ -288,7 +282,7 @@ mod tests {
     fn numbers_in(directory: &Path, applied: u64) -> Result<Vec<u64>, OpenError> {
         let mut numbers = Vec::new();
         let segments = Segments::list(directory.to_owned(), 1_000)?;
-        let last = segments.read(applied, false, |_, number, _| {
+        let last = segments.read(applied, |_, number, _| {
             numbers.push(number);
             Ok(())
         })?;
