@@ -99,18 +99,14 @@ impl Committer {
 
     /// Under load, waits until it is time for the next commit.
     fn let_gather(&mut self) {
-        let now = self.shared.clock.now();
         if let Some(next) = self.next_commit.take() {
-            std::thread::sleep(next.saturating_duration_since(now));
+            std::thread::sleep(next.saturating_duration_since(self.shared.clock.now()));
         }
     }
 
     /// Commits a batch of jobs. On an error the store has failed before anybody who waits is told.
     fn step(&mut self, jobs: Vec<Job>) -> Result<(), Stopped> {
         let shared = self.shared.clone();
-        if jobs.iter().map(|job| job.cost().0).sum::<usize>() >= UNDER_LOAD {
-            self.next_commit = Some(shared.clock.now() + shared.config.commit_interval);
-        }
         let mut draft =
             Draft::new(&mut self.held, self.latest.as_ref(), &shared.lineages, &shared.config);
         let mut answers = Vec::with_capacity(jobs.len());
@@ -128,6 +124,9 @@ impl Committer {
     /// Makes the batch as durable as it wants to be. Tells whether everything committed is synced.
     fn commit(&mut self, finished: Finished) -> Result<bool, Stopped> {
         let now = self.shared.clock.now();
+        if finished.records >= UNDER_LOAD {
+            self.next_commit = Some(now + self.shared.config.commit_interval);
+        }
         let is_due = self.unsynced.since.is_some_and(|since| {
             now.saturating_duration_since(since) >= self.shared.config.relaxed_sync_after
         });

@@ -16,7 +16,7 @@ pub struct StoreConfig {
     /// The log holds the same writes, and overwritten ones: a start reads it all.
     pub memtable_bytes: u64,
     /// Keys of which it is remembered what their newest record looks like, so that an overwrite need not read it. One takes
-    /// about 150 bytes.
+    /// about 200 bytes.
     pub heads_max: usize,
     /// Longest value, in bytes.
     pub value_bytes_max: usize,

@@ -18,7 +18,7 @@ use super::config::StoreConfig;
 use super::engine::{Batch, PageLimit, Space, View};
 use super::error::StoreError;
 use super::facts::Fact;
-use super::heads::{Current, Heads};
+use super::heads::Heads;
 use super::lineages::Lineages;
 use super::merge::{Contender, Merged, merge};
 use super::schema::{
@@ -416,27 +416,27 @@ impl<'a> Draft<'a> {
             origin: &record.dot.lineage.origin,
             digest: &record.digest,
         };
-        let Some(held) = self.current(key)? else {
+        let Some(head) = self.head(key)? else {
             return Ok(Outcome { merged: merge(None, incoming), newer: None, tombstone: None });
         };
         let lineages = self.lineages.read();
-        let origin = &lineages.name(held.lineage)?.origin;
-        let current = Contender { hlc: held.hlc, origin, digest: &held.digest };
+        let origin = &lineages.name(head.lineage)?.origin;
+        let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
         let merged = merge(Some(current), incoming);
         let newer = (merged == Merged::Superseded)
-            .then(|| Version { hlc: held.hlc, origin: origin.clone() });
-        Ok(Outcome { merged, newer, tombstone: held.is_tombstone.then_some(held.hlc) })
+            .then(|| Version { hlc: head.hlc, origin: origin.clone() });
+        Ok(Outcome { merged, newer, tombstone: head.is_tombstone.then_some(head.hlc) })
     }
 
-    /// What the newest record of a key looks like.
-    fn current(&mut self, key: &RecordKey) -> Result<Option<Current>, StoreError> {
+    /// The newest record of a key, without its payload.
+    fn head(&mut self, key: &RecordKey) -> Result<Option<Head>, StoreError> {
         if let Some(known) = self.held.heads.get(key) {
             return Ok(Some(known));
         }
         let Some(value) = self.newest(Space::Records, key.bytes())? else { return Ok(None) };
-        let current = Current::from(&Head::decode(&value)?);
-        self.held.heads.put(key, current);
-        Ok(Some(current))
+        let head = Head::decode(&value)?;
+        self.held.heads.put(key, head.clone());
+        Ok(Some(head))
     }
 
     fn newest(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
@@ -472,7 +472,7 @@ impl<'a> Draft<'a> {
             is_tombstone,
         };
         let value = head.encode(&record.payload);
-        self.held.heads.put(key, Current::from(&head));
+        self.held.heads.put(key, head);
         self.finished.batch.put(Space::Records, key.bytes().clone(), value);
         self.held.changes += 1;
         let seq = record.dot.seq;

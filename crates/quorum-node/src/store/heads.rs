@@ -1,31 +1,15 @@
-//! What the newest records of keys look like that were written of late, so that merging need not read them from a table.
+//! The newest records of keys that were written of late, without their payloads, so that merging need not read them from
+//! a table.
 //!
 //! Only the committing thread has it. It says what the engine would say, everything committed and drafted included.
 
 use quick_cache::unsync::Cache;
-use quorum_core::{Digest, Hlc};
 
-use super::schema::{Head, LineageNumber, RecordKey};
-
-/// What merging looks at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Current {
-    pub(super) hlc: Hlc,
-    pub(super) lineage: LineageNumber,
-    pub(super) digest: Digest,
-    pub(super) is_tombstone: bool,
-}
-
-impl From<&Head> for Current {
-    fn from(head: &Head) -> Self {
-        let Head { hlc, lineage, digest, is_tombstone, .. } = *head;
-        Self { hlc, lineage, digest, is_tombstone }
-    }
-}
+use super::schema::{Head, RecordKey};
 
 /// The newest records of some keys.
 #[derive(Debug)]
-pub(crate) struct Heads(Cache<RecordKey, Current>);
+pub(crate) struct Heads(Cache<RecordKey, Head>);
 
 impl Heads {
     /// Of so many keys at most.
@@ -34,13 +18,13 @@ impl Heads {
     }
 
     /// The newest record of a key, if it is known.
-    pub(super) fn get(&self, key: &RecordKey) -> Option<Current> {
-        self.0.get(key).copied()
+    pub(super) fn get(&self, key: &RecordKey) -> Option<Head> {
+        self.0.get(key).cloned()
     }
 
     /// A record is the newest of its key.
-    pub(super) fn put(&mut self, key: &RecordKey, current: Current) {
-        self.0.insert(key.clone(), current);
+    pub(super) fn put(&mut self, key: &RecordKey, head: Head) {
+        self.0.insert(key.clone(), head);
     }
 
     /// There may be no record of a key any more.

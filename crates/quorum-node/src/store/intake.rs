@@ -68,7 +68,7 @@ impl Job {
     }
 
     /// Records and payload bytes, by which the queue is bounded.
-    pub(crate) fn cost(&self) -> (usize, usize) {
+    fn cost(&self) -> (usize, usize) {
         match self {
             Self::Stage { record, .. } => (1, record.payload.len()),
             Self::Merge { items, .. } => (items.len(), items.iter().map(Admitted::bytes).sum()),

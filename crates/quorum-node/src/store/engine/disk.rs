@@ -87,6 +87,13 @@ struct Stack {
     tables: Arc<Snapshot>,
 }
 
+impl Stack {
+    /// The layer that commits are entered into.
+    fn newest(&self) -> &Arc<Layer> {
+        self.layers.last().expect("there is always one")
+    }
+}
+
 impl DiskEngine {
     /// Opens the engine in `directory`, or creates it there. `closed_after` is the last commit of a store that was closed.
     pub(crate) fn open(
@@ -99,8 +106,7 @@ impl DiskEngine {
         let segment_bytes_max = config.memtable_bytes.saturating_mul(SEGMENT_PER_LAYER);
         let mut segments = Segments::list(log_directory.clone(), segment_bytes_max)?;
         let committed = replay(&tables, &mut segments, closed_after)?;
-        let writer =
-            segments.begin(committed + 1).map_err(OpenError::io("begin", &log_directory))?;
+        let writer = segments.begin(committed + 1)?;
         let stack = Stack { layers: vec![Arc::default()], tables: Arc::new(tables.snapshot()) };
         let state = State {
             stack: Arc::new(stack),
@@ -132,15 +138,24 @@ impl DiskEngine {
     }
 }
 
-/// Puts what the log holds into the tables, and gives the last commit. First all of it is looked at, so that a log with
-/// damage is left as it is.
+/// Puts what the log holds into the tables, and gives the last commit. All of it is read before anything is put, so that a
+/// log with damage is left as it is; it holds no more than may be in memory at once.
 fn replay(
     tables: &Tables,
     segments: &mut Segments,
     closed_after: Option<u64>,
 ) -> Result<u64, OpenError> {
-    let applied = tables.applied()?;
-    let last = segments.read(applied, |_, _, _| Ok(()))?;
+    let mut layers: Vec<(Segment, Layer, u64)> = Vec::new();
+    let last = segments.read(tables.applied()?, |segment, number, frame| {
+        if layers.last().is_none_or(|(of, ..)| of != segment) {
+            layers.push((segment.clone(), Layer::default(), number));
+        }
+        if let Some((_, layer, last)) = layers.last_mut() {
+            enter(layer, number, number, &frame)?;
+            *last = number;
+        }
+        Ok(())
+    })?;
     if let Some(expected) = closed_after.filter(|expected| *expected != last) {
         let detail = format!(
             "the store was closed after commit {expected}, and commit {last} is the last that is there"
@@ -148,21 +163,10 @@ fn replay(
         let file = segments.directory().to_owned();
         return Err(OpenError::Damaged { file, offset: 0, detail });
     }
-    let mut layer: Option<(Segment, Layer, u64)> = None;
-    segments.read(applied, |segment, number, frame| {
-        if let Some((_, full, last)) = layer.take_if(|(current, ..)| current != segment) {
-            tables.put(&full, last)?;
-        }
-        let (_, layer, last) =
-            layer.get_or_insert_with(|| (segment.clone(), Layer::default(), number));
-        *last = number;
-        enter(layer, number, number, &frame)?;
-        Ok(())
-    })?;
-    if let Some((_, layer, last)) = layer {
+    for (_, layer, last) in layers {
         tables.put(&layer, last)?;
     }
-    for segment in segments.in_use.clone() {
+    for segment in std::mem::take(&mut segments.found) {
         segments.retire(&segment).map_err(OpenError::io("retire", segment.path()))?;
     }
     segments.sync()?;
@@ -234,9 +238,8 @@ impl DiskEngine {
         writing.writer.append(&frame).map_err(|error| EngineError::new("append", error))?;
         let (layer, oldest) = {
             let state = self.shared.state.lock();
-            let layer = state.stack.layers.last().expect("there is always one");
             let oldest = state.watched.first_key_value().map_or(number, |(oldest, _)| *oldest);
-            (Arc::clone(layer), oldest)
+            (Arc::clone(state.stack.newest()), oldest)
         };
         writing.layer_bytes += enter(&layer, number, oldest, &frame)?;
         self.shared.state.lock().committed = number;
@@ -254,21 +257,17 @@ impl DiskEngine {
         if let Some(reason) = &state.failed {
             return Err(EngineError::new("go on after a failure", reason.to_string()));
         }
-        let last = state.committed;
-        drop(state);
         if !is_full {
             return Ok(());
         }
+        let (last, full) = (state.committed, Arc::clone(state.stack.newest()));
+        drop(state);
         // What is in a segment that others follow is always synced.
         writing.sync(last)?;
         let next = self.shared.segments.lock().begin(last + 1);
         let next = next.map_err(|error| EngineError::new("begin a segment", error))?;
         let former = std::mem::replace(&mut writing.writer, next);
         writing.layer_bytes = 0;
-        let full = {
-            let state = self.shared.state.lock();
-            Arc::clone(state.stack.layers.last().expect("there is always one"))
-        };
         let next_layer = Arc::new(Layer::like(&full));
         let mut state = self.shared.state.lock();
         state.full.push_back((full, last, former.segment().clone()));

@@ -38,8 +38,8 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct Segments {
     directory: PathBuf,
-    /// Oldest first.
-    pub(crate) in_use: Vec<Segment>,
+    /// Those that were in use when it was listed, oldest first.
+    pub(crate) found: Vec<Segment>,
     spares: Vec<PathBuf>,
     /// The largest generation there ever was.
     generation: u64,
@@ -59,8 +59,8 @@ impl Segments {
     /// Lists a directory; makes it if there is none.
     pub(crate) fn list(directory: PathBuf, segment_len: u64) -> Result<Self, OpenError> {
         fs::create_dir_all(&directory).map_err(OpenError::io("create", &directory))?;
-        let (in_use, spares, generation) = (Vec::new(), Vec::new(), 0);
-        let mut listed = Self { directory, in_use, spares, generation, segment_len };
+        let (found, spares, generation) = (Vec::new(), Vec::new(), 0);
+        let mut listed = Self { directory, found, spares, generation, segment_len };
         let list = || OpenError::io("list", &listed.directory);
         let mut paths = Vec::new();
         for entry in fs::read_dir(&listed.directory).map_err(list())? {
@@ -71,13 +71,13 @@ impl Segments {
             listed.generation = listed.generation.max(generation);
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(SEGMENT_EXTENSION) => {
-                    listed.in_use.push(Segment { path, generation, first });
+                    listed.found.push(Segment { path, generation, first });
                 }
                 Some(SPARE_EXTENSION) => listed.spares.push(path),
                 _ => {}
             }
         }
-        listed.in_use.sort_unstable_by_key(|segment| segment.generation);
+        listed.found.sort_unstable_by_key(|segment| segment.generation);
         Ok(listed)
     }
 
@@ -89,8 +89,8 @@ impl Segments {
         mut read: impl FnMut(&Segment, u64, Bytes) -> Result<(), OpenError>,
     ) -> Result<u64, OpenError> {
         let mut last = applied;
-        for (index, segment) in self.in_use.iter().enumerate() {
-            let next = self.in_use.get(index + 1);
+        for (index, segment) in self.found.iter().enumerate() {
+            let next = self.found.get(index + 1);
             if next.is_some_and(|next| next.first <= applied + 1) {
                 continue;
             }
@@ -115,27 +115,30 @@ impl Segments {
     }
 
     /// Begins a segment, in a spare file if there is one.
-    pub(crate) fn begin(&mut self, first: u64) -> io::Result<Writer> {
+    pub(crate) fn begin(&mut self, first: u64) -> Result<Writer, OpenError> {
         self.generation += 1;
         let name = format!("{:016x}-{first:016x}.{SEGMENT_EXTENSION}", self.generation);
         let path = self.directory.join(name);
         if let Some(spare) = self.spares.pop() {
-            fs::rename(spare, &path)?;
+            fs::rename(&spare, &path).map_err(OpenError::io("rename", &spare))?;
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        let open = || {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            // A sync of a file that has its length already need not write that, too.
+            if file.metadata()?.len() < self.segment_len {
+                file.set_len(self.segment_len)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(OpenError::io("open", &path))?;
         // The name must be there before anything in the file is acknowledged.
-        File::open(&self.directory)?.sync_all()?;
-        // A sync of a file that has its length already need not write that, too.
-        if file.metadata()?.len() < self.segment_len {
-            file.set_len(self.segment_len)?;
-        }
+        self.sync()?;
         let segment = Segment { path, generation: self.generation, first };
         Ok(Writer { segment, file, end: 0 })
     }
 
     /// All commits of a segment are in the tables: its file is free.
     pub(crate) fn retire(&mut self, segment: &Segment) -> io::Result<()> {
-        self.in_use.retain(|other| other != segment);
         if self.spares.len() >= SPARES_MAX {
             return fs::remove_file(&segment.path);
         }
@@ -145,7 +148,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes it durable which segments are in use.
+    /// Makes it durable which files there are.
     pub(crate) fn sync(&self) -> Result<(), OpenError> {
         sync_directory(&self.directory)
     }

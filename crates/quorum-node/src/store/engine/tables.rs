@@ -10,9 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::config::BloomConstructionPolicy;
 use fjall::config::{FilterPolicy, FilterPolicyEntry};
-use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable,
-};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable};
 
 use super::layer::Layer;
 use super::{EngineError, Sizes, Space};
@@ -23,9 +21,6 @@ pub(crate) const APPLIED_KEY: &[u8] = b"commit";
 
 /// Compaction runs beside the writes; more threads would only compete with them.
 const WORKER_THREADS: usize = 1;
-
-/// fjall's own memtables stay empty.
-const UNUSED_MEMTABLE_BYTES: u64 = 1 << 20;
 
 /// Values of this many bytes and more lie in files of their own, which compaction leaves alone: they would be written again
 /// with every small record beside them.
@@ -56,8 +51,6 @@ impl Tables {
         let opened = |error| EngineError::new("open", error);
         let database = Database::builder(directory)
             .cache_size(config.cache_bytes)
-            .journal_compression(CompressionType::None)
-            .manual_journal_persist(true)
             .worker_threads(WORKER_THREADS)
             .open()
             .map_err(opened)?;
@@ -142,9 +135,7 @@ fn options(space: Space) -> KeyspaceCreateOptions {
     let large = KvSeparationOptions::default().separation_threshold(LARGE_VALUE_BYTES);
     KeyspaceCreateOptions::default()
         .with_kv_separation((space == Space::Records).then_some(large))
-        .max_memtable_size(UNUSED_MEMTABLE_BYTES)
         .filter_policy(filters)
-        .manual_journal_persist(true)
 }
 
 /// The tables as they were at one moment.
