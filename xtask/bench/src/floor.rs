@@ -4,7 +4,6 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,10 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
-use quinn::{ClientConfig, Endpoint, ServerConfig};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use quinn::Endpoint;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,7 +22,7 @@ use crate::about::About;
 use crate::load;
 use crate::log_file::LogFile;
 use crate::rounds::{self, Figures};
-use crate::skeleton::direct;
+use crate::skeleton::{Credentials, NAME, direct};
 use crate::system::{Cluster, Programs, System};
 
 /// How long each part is measured.
@@ -215,18 +211,11 @@ fn hashed() -> Part {
 
 /// A record there and an ack back on one stream, server and client on threads of their own.
 async fn quic() -> Result<Part> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["floor".to_owned()])?;
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())?;
-    let server = quinn::crypto::rustls::QuicServerConfig::try_from(server)?;
+    let credentials = Credentials::generate()?;
+    let server = credentials.server()?;
     let (tell, told) = tokio::sync::oneshot::channel();
     let serving = on_own_thread(async move {
-        let config = ServerConfig::with_crypto(Arc::new(server));
-        let endpoint = Endpoint::server(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let endpoint = Endpoint::server(server, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let _heard = tell.send(endpoint.local_addr()?);
         let connection = endpoint.accept().await.context("closed")?.await?;
         let (mut acks, mut records) = connection.accept_bi().await?;
@@ -237,16 +226,8 @@ async fn quic() -> Result<Part> {
         Ok(())
     });
     let address = told.await?;
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone())?;
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = quinn::crypto::rustls::QuicClientConfig::try_from(client)?;
     let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    let config = ClientConfig::new(Arc::new(client));
-    let connection = endpoint.connect_with(config, address, "floor")?.await?;
+    let connection = endpoint.connect_with(credentials.client()?, address, NAME)?.await?;
     let (mut records, mut acks) = connection.open_bi().await?;
     let (mut times, began) = (histogram()?, Instant::now());
     while began.elapsed() < EACH {

@@ -81,12 +81,31 @@ enum Command {
     },
 }
 
+/// What is measured, where its data lie, and where the figures go.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// The quorum-node program
+    #[arg(long)]
+    pub(crate) node: PathBuf,
+    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
+    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
+    pub(crate) folder: PathBuf,
+    /// Where to write every figure as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl Subject {
+    fn json(&self) -> Option<&Path> {
+        self.json.as_deref()
+    }
+}
+
 /// Arguments of `peers`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The quorum-node program
-    #[arg(long)]
-    node: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// Where programs of other systems are installed that are not on the path
     #[arg(long)]
     peers: Option<PathBuf>,
@@ -109,12 +128,6 @@ pub(crate) struct Arguments {
     /// How long clients write before it
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     warmup: Duration,
-    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
-    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
-    folder: PathBuf,
-    /// Where to write every figure as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
 /// As quorum-node has it, so that the skeleton is no slower for that.
@@ -138,13 +151,20 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Peers(arguments) => {
-            let programs = Programs::find(Some(&arguments.node), arguments.peers.as_deref());
+            let programs =
+                Programs::find(Some(&arguments.subject.node), arguments.peers.as_deref());
             let measured = rounds::run(&arguments, &programs).await?;
-            show(&report::Report::new(&arguments, measured), arguments.json.as_deref())
+            show(&report::Report::new(&arguments, measured), arguments.subject.json())
         }
-        Command::Mesh(arguments) => show(&mesh::measure(&arguments).await?, arguments.json()),
-        Command::Data(arguments) => show(&data::measure(&arguments).await?, arguments.json()),
-        Command::Reads(arguments) => show(&reads::measure(&arguments).await?, arguments.json()),
+        Command::Mesh(arguments) => {
+            show(&mesh::measure(&arguments).await?, arguments.subject.json())
+        }
+        Command::Data(arguments) => {
+            show(&data::measure(&arguments).await?, arguments.subject.json())
+        }
+        Command::Reads(arguments) => {
+            show(&reads::measure(&arguments).await?, arguments.subject.json())
+        }
         Command::Floor { folder, clients, json } => {
             let scratch = tempfile::tempdir_in(folder)?;
             show(&floor::measure(scratch.path(), &clients).await?, json.as_deref())

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,12 +14,13 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::Subject;
 use crate::about::About;
 use crate::floor;
 use crate::load::{self, Work};
 use crate::node::{Client, Mesh};
 use crate::process;
-use crate::usage::{Snapshot, Traffic, resident_bytes};
+use crate::usage::{Snapshot, Traffic, mib, resident_bytes};
 use crate::values::Values;
 
 /// How long after the last write all members may need to have everything.
@@ -31,9 +31,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Arguments of `mesh`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The quorum-node program
-    #[arg(long)]
-    node: PathBuf,
+    #[command(flatten)]
+    pub(crate) subject: Subject,
     /// Members, each a process of its own; several sizes are measured one after another
     #[arg(long, value_delimiter = ',', default_values_t = [3, 5, 10, 25, 50])]
     nodes: Vec<usize>,
@@ -52,12 +51,6 @@ pub(crate) struct Arguments {
     /// How long an idle mesh is watched
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     idle: Duration,
-    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
-    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
-    folder: PathBuf,
-    /// Where to write every figure as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
 /// A mesh of one size.
@@ -120,12 +113,6 @@ pub(crate) struct Report {
     failed: Vec<String>,
 }
 
-impl Arguments {
-    pub(crate) fn json(&self) -> Option<&std::path::Path> {
-        self.json.as_deref()
-    }
-}
-
 /// Measures every size.
 pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
     let (mut sizes, mut failed) = (Vec::new(), Vec::new());
@@ -145,14 +132,14 @@ pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
         arguments.value_bytes,
         arguments.duration.as_secs_f64()
     );
-    let version = process::version(&arguments.node)?;
+    let version = process::version(&arguments.subject.node)?;
     Ok(Report { about: About::new(version, settings), sizes, failed })
 }
 
 async fn size(arguments: &Arguments, nodes: usize) -> Result<Size> {
     eprintln!("{nodes} nodes: starting");
     let began = Instant::now();
-    let mut mesh = Mesh::start(&arguments.node, &arguments.folder, nodes).await?;
+    let mut mesh = Mesh::start(&arguments.subject.node, &arguments.subject.folder, nodes).await?;
     let start_seconds = began.elapsed().as_secs_f64();
     eprintln!("  ready after {start_seconds:.1} s; idle for {:?}", arguments.idle);
     let idle = idle(&mesh, arguments.idle).await?;
@@ -171,7 +158,7 @@ async fn size(arguments: &Arguments, nodes: usize) -> Result<Size> {
     }
     drop(mesh);
     eprintln!("  syncs of {nodes} files at once");
-    let scratch = tempfile::tempdir_in(&arguments.folder)?;
+    let scratch = tempfile::tempdir_in(&arguments.subject.folder)?;
     let syncs = floor::files_at_once(scratch.path(), nodes, arguments.value_bytes)?;
     Ok(Size {
         nodes,
@@ -224,7 +211,6 @@ async fn one(mesh: &mut Mesh, arguments: &Arguments, turn: usize, clients: usize
     let traffic = Traffic::so_far()?.since(&traffic_before);
     let residents = mesh.pids().into_iter().map(resident_bytes).collect::<Result<Vec<u64>>>()?;
     let acknowledged = acknowledged.take();
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let writes = acknowledged.len() as f64;
     Ok(Load {
         clients,

@@ -1,7 +1,6 @@
 //! Reads of three nodes: of what one node holds, and of a quorum; with all clients at one node, and spread.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -10,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use crate::Subject;
 use crate::about::About;
 use crate::load::{self, Work};
 use crate::node::{Client, Mesh};
@@ -24,9 +24,8 @@ const CONVERGENCE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Arguments of `reads`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The quorum-node program
-    #[arg(long)]
-    node: PathBuf,
+    #[command(flatten)]
+    pub(crate) subject: Subject,
     /// Clients at the same time, each with a connection of its own
     #[arg(long, value_delimiter = ',', default_values_t = [16, 64, 256])]
     clients: Vec<usize>,
@@ -42,12 +41,6 @@ pub(crate) struct Arguments {
     /// How long clients read before it
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     warmup: Duration,
-    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
-    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
-    folder: PathBuf,
-    /// Where to write every figure as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
 /// One measurement.
@@ -75,15 +68,9 @@ pub(crate) struct Report {
     lines: Vec<Line>,
 }
 
-impl Arguments {
-    pub(crate) fn json(&self) -> Option<&Path> {
-        self.json.as_deref()
-    }
-}
-
 /// Measures everything.
 pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
-    let mut mesh = Mesh::start(&arguments.node, &arguments.folder, 3).await?;
+    let mut mesh = Mesh::start(&arguments.subject.node, &arguments.subject.folder, 3).await?;
     eprintln!("writing {} records", arguments.records);
     fill(&mut mesh, arguments).await?;
     let mut lines = Vec::new();

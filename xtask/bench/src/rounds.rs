@@ -91,7 +91,7 @@ async fn one(
     system: System,
     value_bytes: usize,
 ) -> Result<Vec<Sample>> {
-    let cluster = Cluster::start(system, programs, &arguments.folder).await?;
+    let cluster = Cluster::start(system, programs, &arguments.subject.folder).await?;
     let mut samples = Vec::new();
     for &clients in &arguments.clients {
         let mut attempt = 1;

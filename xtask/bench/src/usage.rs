@@ -39,7 +39,7 @@ impl Snapshot {
         let (mut cpu_seconds, mut resident_bytes, mut written_bytes) = (0.0, 0, 0);
         for pid in pids {
             cpu_seconds += cpu_seconds_of(&pid.to_string())?;
-            resident_bytes += number(&read(&format!("/proc/{pid}/status"))?, "VmRSS:") * 1024;
+            resident_bytes += self::resident_bytes(*pid)?;
             written_bytes += number(&read(&format!("/proc/{pid}/io"))?, "write_bytes:");
         }
         let stat = read("/proc/stat")?;
@@ -144,6 +144,11 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(number(&read(&format!("/proc/{pid}/status"))?, "VmRSS:") * 1024)
 }
 
+/// For tables.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// A counter of `/proc/net/snmp`, which has a line of names and one of numbers for each protocol.
 fn counter(snmp: &str, protocol: &str, name: &str) -> f64 {
     let mut lines = snmp.lines().filter_map(|line| line.strip_prefix(protocol));
@@ -165,7 +170,7 @@ impl Cost {
         Self {
             cpu_seconds_per_1000: servers / thousands,
             driver_cpu_seconds_per_1000: own / thousands,
-            resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
+            resident_mib: mib(after.resident_bytes),
             disk_bytes_per_write: (after.written_bytes - before.written_bytes) as f64
                 / writes as f64,
             foreign_load: ((busy - servers - own) / all).max(0.0),

@@ -9,9 +9,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::fill::{Data, Rate};
-use super::mib;
 use crate::load;
 use crate::node::Mesh;
+use crate::usage::mib;
 
 /// The member that is away; clients are at the others.
 const AWAY: usize = 2;

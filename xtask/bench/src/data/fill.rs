@@ -13,10 +13,9 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::mib;
 use crate::load::{self, Measured, Work};
 use crate::node::{Client, Mesh};
-use crate::usage::resident_bytes;
+use crate::usage::{mib, resident_bytes};
 use crate::values::Values;
 
 /// Clients that fill the nodes, and records of one of their calls.

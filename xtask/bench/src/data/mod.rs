@@ -12,13 +12,13 @@ mod mixed;
 mod walk;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use crate::Subject;
 use crate::about::About;
 use absence::Absence;
 use fill::{Data, Mark};
@@ -28,9 +28,8 @@ use walk::Walk;
 /// Arguments of `data`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The quorum-node program
-    #[arg(long)]
-    node: PathBuf,
+    #[command(flatten)]
+    pub(crate) subject: Subject,
     /// Numbers of records at which rates, memory and disk are noted, ascending; in full 1000000,5000000,10000000
     #[arg(long, value_delimiter = ',', default_values_t = [100_000, 200_000])]
     records: Vec<u64>,
@@ -46,18 +45,6 @@ pub(crate) struct Arguments {
     /// How long single writes are measured
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// Where the nodes keep their data: a directory on the disk in question [default: the system's temporary directory]
-    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
-    folder: PathBuf,
-    /// Where to write every figure as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-impl Arguments {
-    pub(crate) fn json(&self) -> Option<&Path> {
-        self.json.as_deref()
-    }
 }
 
 /// A node is started again, with everything it holds.
@@ -82,8 +69,8 @@ pub(crate) struct Report {
 
 /// Measures everything, in the order of the report.
 pub(crate) async fn measure(arguments: &Arguments) -> Result<Report> {
-    let Arguments { node, missing, value_bytes, clients, duration, folder, .. } = arguments;
-    let mut data = Data::start(node, folder, *value_bytes).await?;
+    let Arguments { subject, missing, value_bytes, clients, duration, .. } = arguments;
+    let mut data = Data::start(&subject.node, &subject.folder, *value_bytes).await?;
     let mut marks = Vec::new();
     for &records in &arguments.records {
         marks.push(data.mark(records, *clients, *duration).await?);
@@ -131,9 +118,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// For tables.
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

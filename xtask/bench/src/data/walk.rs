@@ -9,8 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::fill::Data;
-use super::mib;
-use crate::usage::resident_bytes;
+use crate::usage::{mib, resident_bytes};
 
 /// How often the memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

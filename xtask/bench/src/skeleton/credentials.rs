@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 /// The name in the certificate.
-pub(super) const NAME: &str = "skeleton";
+pub(crate) const NAME: &str = "skeleton";
 /// Idle connections say that they are alive; one that is silent for so long is dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Credentials {
     }
 
     /// Taking connections from whoever has them too.
-    pub(super) fn server(&self) -> Result<ServerConfig> {
+    pub(crate) fn server(&self) -> Result<ServerConfig> {
         let provider = provider();
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, provider.clone());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -62,7 +62,7 @@ impl Credentials {
     }
 
     /// Connecting to whoever has them too.
-    pub(super) fn client(&self) -> Result<ClientConfig> {
+    pub(crate) fn client(&self) -> Result<ClientConfig> {
         let tls = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)

@@ -19,5 +19,5 @@ mod log;
 mod node;
 mod progress;
 
-pub(crate) use credentials::Credentials;
+pub(crate) use credentials::{Credentials, NAME};
 pub(crate) use http::{Arguments, serve};
