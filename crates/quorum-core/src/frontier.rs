@@ -5,6 +5,7 @@
 //! idempotent, so they can be exchanged in any order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::version::{Dot, Lineage};
 
@@ -153,6 +154,10 @@ impl SeqSet {
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         let mut rest = Self::new();
+        if other.covers(self) {
+            // The usual case by far.
+            return rest;
+        }
         for (first, last) in self.intervals() {
             // The first number not yet accounted for; none once an interval reaches the largest.
             let mut next = Some(first);
@@ -206,19 +211,20 @@ impl From<SeqSet> for Vec<(u64, u64)> {
     }
 }
 
-/// The frontier of a node: a [`SeqSet`] for every lineage it has heard of.
+/// The frontier of a node: a [`SeqSet`] for every lineage it has heard of. Cloning is cheap: clones share what they
+/// hold until one of them changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Frontier {
-    held: BTreeMap<Lineage, SeqSet>,
+    held: Arc<BTreeMap<Lineage, SeqSet>>,
 }
 
 impl Frontier {
     /// The frontier of a node that holds nothing.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { held: BTreeMap::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// What is held of one lineage.
@@ -245,7 +251,8 @@ impl Frontier {
 
     /// Uncovers one dot: for sets of dots under way, never for what is held.
     pub fn remove(&mut self, dot: &Dot) -> bool {
-        self.held.get_mut(&dot.lineage).is_some_and(|set| set.remove(dot.seq))
+        // Looked up first, so that nothing is copied for nothing.
+        self.contains(dot) && self.entry(&dot.lineage).remove(dot.seq)
     }
 
     /// Covers `first..=last` of a lineage.
@@ -255,8 +262,10 @@ impl Frontier {
 
     /// Covers everything that `other` covers.
     pub fn merge(&mut self, other: &Self) {
-        for (lineage, set) in &other.held {
-            self.entry(lineage).merge(set);
+        for (lineage, set) in &*other.held {
+            if self.of(lineage).is_none_or(|held| !held.covers(set)) {
+                self.entry(lineage).merge(set);
+            }
         }
     }
 
@@ -273,7 +282,10 @@ impl Frontier {
             let lacking = other.of(lineage).map_or_else(|| set.clone(), |held| set.minus(held));
             (!lacking.is_empty()).then(|| (lineage.clone(), lacking))
         };
-        Self { held: self.held.iter().filter_map(rest).collect() }
+        if Arc::ptr_eq(&self.held, &other.held) {
+            return Self::new();
+        }
+        Self { held: Arc::new(self.held.iter().filter_map(rest).collect()) }
     }
 
     /// The first intervals of this frontier, lineage by lineage, at most so many.
@@ -292,7 +304,7 @@ impl Frontier {
 
     /// Keeps only the lineages that `keep` approves.
     pub fn retain(&mut self, mut keep: impl FnMut(&Lineage) -> bool) {
-        self.held.retain(|lineage, _| keep(lineage));
+        Arc::make_mut(&mut self.held).retain(|lineage, _| keep(lineage));
     }
 
     /// How many dots are covered.
@@ -316,11 +328,12 @@ impl Frontier {
     }
 
     fn entry(&mut self, lineage: &Lineage) -> &mut SeqSet {
+        let held = Arc::make_mut(&mut self.held);
         // Looked up first, so that the usual case does not clone the lineage.
-        if !self.held.contains_key(lineage) {
-            self.held.insert(lineage.clone(), SeqSet::new());
+        if !held.contains_key(lineage) {
+            held.insert(lineage.clone(), SeqSet::new());
         }
-        self.held.get_mut(lineage).expect("inserted above if it was missing")
+        held.get_mut(lineage).expect("inserted above if it was missing")
     }
 }
 

@@ -418,7 +418,7 @@ fn transport_config(config: &Config) -> TransportConfig {
     transport.exchange_interval = config.repair.interval;
     transport.redial_max = config.peer.redial_max;
     transport.idle_timeout = config.peer.idle_timeout;
-    transport.keep_alive = config.peer.idle_timeout / 4;
+    transport.keep_alive = config.peer.idle_timeout / 2;
     transport
 }
 

@@ -21,9 +21,10 @@ pub struct TransportConfig {
     pub handshakes_max: usize,
     /// A connection on which nothing arrives for so long is dead.
     pub idle_timeout: Duration,
-    /// How often an idle connection says that it is alive.
+    /// How often the dialling side of an idle connection asks whether the other one is alive; well below `idle_timeout`.
     pub keep_alive: Duration,
-    /// How often a link asks its peer for its clock and its frontier.
+    /// How often a link asks its peer for its clock and its frontier. With more than 12 peers less often, so that no more
+    /// than 12 are asked in that time, down to a quarter.
     pub probe_interval: Duration,
     /// Largest frame taken from a peer, in bytes; 16 MiB is the most that is possible. Alike on all members: a record
     /// that does not fit into a frame here is not sent, and reported as refused by the peer, as too large.
@@ -53,6 +54,15 @@ pub struct TransportConfig {
 }
 
 impl TransportConfig {
+    /// How long after an answer a link asks again, on a node with so many peers.
+    pub(crate) fn probe_pause(&self, peers: usize) -> Duration {
+        const PEERS_PER_INTERVAL: u32 = 12;
+        const LONGEST: u32 = 4;
+        let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+        let pause = self.probe_interval.saturating_mul(peers) / PEERS_PER_INTERVAL;
+        pause.clamp(self.probe_interval, self.probe_interval.saturating_mul(LONGEST))
+    }
+
     pub(crate) fn frame_limit(&self) -> usize {
         self.frame_bytes_max.min(MESSAGE_BYTES_MAX)
     }
@@ -67,7 +77,7 @@ impl Default for TransportConfig {
             handshake_timeout: Duration::from_secs(3),
             handshakes_max: 64,
             idle_timeout: Duration::from_secs(5),
-            keep_alive: Duration::from_secs(1),
+            keep_alive: Duration::from_millis(2_500),
             probe_interval: Duration::from_secs(1),
             frame_bytes_max: 4 << 20,
             batch_bytes_max: 1 << 20,
@@ -82,5 +92,17 @@ impl Default for TransportConfig {
             stream_window_bytes: 2 << 20,
             connection_window_bytes: 4 << 20,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_meshes_are_probed_less_often_within_limits() {
+        let config = TransportConfig::default();
+        let pauses = [1, 2, 12, 24, 36, 49, usize::MAX].map(|peers| config.probe_pause(peers));
+        assert_eq!(pauses.map(|pause| pause.as_secs()), [1, 1, 1, 2, 3, 4, 4]);
     }
 }

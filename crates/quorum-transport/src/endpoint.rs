@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::within;
+use crate::clock::{Beat, within};
 use crate::close;
 use crate::config::TransportConfig;
 use crate::error::TransportError;
@@ -84,9 +84,10 @@ impl Endpoint {
         let (verdicts, news) = (Arc::new(Verdicts::default()), Arc::new(Notify::new()));
         let (serving, snapshot) = (Serving::default(), Arc::new(SnapshotSeat::default()));
         let observer = &seams.observer;
+        let beat = Beat::new(seams.clock.now());
         let peer = |member: &crate::Member| {
             let (observer, news) = (Arc::clone(observer), Arc::clone(&news));
-            Arc::new(Peer::new(member.clone(), &config, observer, news))
+            Arc::new(Peer::new(member.clone(), &config, beat, observer, news))
         };
         let peers: Arc<[Arc<Peer>]> = roster.peers().map(peer).collect();
 

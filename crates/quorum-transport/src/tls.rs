@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, TransportConfig as QuicTransport, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig as QuicTransport, VarInt};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -15,6 +15,9 @@ use crate::wire::PROTOCOL;
 
 /// Streams a peer may have open at once: control, two lanes, and one of each being replaced.
 const STREAMS_MAX: u32 = 6;
+
+/// Packets that are acknowledged together, if they come close behind each other.
+const PACKETS_PER_ACK: u32 = 8;
 
 /// Early packets of one connection that are kept until it is accepted, in bytes.
 const INCOMING_BYTES_MAX: u64 = 16 << 10;
@@ -72,7 +75,10 @@ pub(crate) fn client(
     tls.enable_early_data = false;
     let quic = QuicClientConfig::try_from(tls).map_err(identity)?;
     let mut client = quinn::ClientConfig::new(Arc::new(quic));
-    client.transport_config(Arc::new(transport(config)));
+    let mut quic = transport(config);
+    // One side is enough: the answer keeps the other one alive.
+    quic.keep_alive_interval(Some(config.keep_alive));
+    client.transport_config(Arc::new(quic));
     Ok(client)
 }
 
@@ -82,8 +88,12 @@ fn transport(config: &TransportConfig) -> QuicTransport {
         .unwrap_or_else(|_| VarInt::from_u32(5_000).into());
     // A lost first packet is sent again well within one attempt at dialling.
     quic.initial_rtt(config.dial_timeout / 10);
+    // Every packet that only says what has arrived wakes a process. Fewer than the ten packets that a connection begins
+    // with, so that it never waits for one that is held back.
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK - 1));
     quic.max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(config.keep_alive))
+        .ack_frequency_config(Some(acks))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)

@@ -51,8 +51,9 @@ pub fn wants(reach: Reach<'_>) -> BTreeMap<PeerId, Frontier> {
 
 /// What we lack, others have, and nobody sends unasked.
 fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
-    let mut all = Frontier::new();
-    reach.holders.values().for_each(|held| all.merge(held));
+    // What somebody holds and we do not: little, and most of it on its way, as long as all goes well.
+    let mut lacking = Frontier::new();
+    reach.holders.values().for_each(|held| lacking.merge(&held.minus(reach.ours)));
     let is_coming = |lineage: &Lineage| {
         lineage == reach.current
             || reach.pushing.contains(lineage)
@@ -62,7 +63,6 @@ fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
         Some(pushed) => set.minus(pushed),
         None => set.clone(),
     };
-    let lacking = all.minus(reach.ours);
     lacking
         .iter()
         .filter(|(lineage, _)| !is_coming(lineage))

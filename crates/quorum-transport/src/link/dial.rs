@@ -271,6 +271,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         theirs: &Lineage,
     ) -> Result<(), TransportError> {
         let clock = &*self.seams.clock;
+        let pause = self.config.probe_pause(self.roster.peers().count());
         let mut probe_at = clock.now();
         // When the probe was sent that is not yet answered.
         let mut sent_at: Option<Instant> = None;
@@ -288,7 +289,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
                             return Err(TransportError::Protocol("answer to no probe".into()));
                         };
                         self.probed(reply, sent_at, theirs).await;
-                        probe_at = clock.now() + self.config.probe_interval;
+                        probe_at = self.peer.beat.next(pause, clock.now());
                     }
                     _ => return Err(TransportError::Protocol("expected an answer to a probe".into())),
                 },

@@ -14,6 +14,7 @@ use quorum_core::{
 };
 use tokio::sync::{Notify, mpsc};
 
+use crate::clock::Beat;
 use crate::config::TransportConfig;
 use crate::identity::Member;
 use crate::link::ask::{AnswerSender, Questions};
@@ -28,6 +29,7 @@ pub(crate) type ReplySender = mpsc::Sender<PeerReply>;
 /// One peer of this node.
 pub(crate) struct Peer {
     pub(crate) member: Member,
+    pub(crate) beat: Beat,
     observer: Arc<dyn Observer>,
     live_queue_bytes_max: usize,
     frame_bytes_max: usize,
@@ -138,6 +140,7 @@ impl Peer {
     pub(crate) fn new(
         member: Member,
         config: &TransportConfig,
+        beat: Beat,
         observer: Arc<dyn Observer>,
         news: Arc<Notify>,
     ) -> Self {
@@ -171,6 +174,7 @@ impl Peer {
         };
         Self {
             member,
+            beat,
             observer,
             live_queue_bytes_max: config.live_queue_bytes_max,
             frame_bytes_max: config.frame_limit(),
@@ -642,8 +646,9 @@ impl Peer {
         const BEHIND: Duration = Duration::from_millis(20);
         const IDLE: Duration = Duration::from_millis(500);
         let state = self.state.lock();
-        let pause = if state.behind { BEHIND } else { IDLE };
-        state.deferred.next_due().map_or(now + pause, |due| due.clamp(now + BEHIND, now + pause))
+        // What was looked at has half a pause at least to be sent live.
+        let latest = if state.behind { now + BEHIND } else { self.beat.next(IDLE, now + IDLE / 2) };
+        state.deferred.next_due().map_or(latest, |due| due.clamp(now + BEHIND, latest))
     }
 
     /// Whether everything queued has been answered.

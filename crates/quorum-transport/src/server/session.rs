@@ -345,7 +345,7 @@ async fn answer<S: ReplicaStore>(
         name,
         control,
         requests,
-        told: None,
+        told: Frontier::new(),
         announced: None,
         second_began: server.seams.clock.now(),
         words: 0,
@@ -362,8 +362,8 @@ struct Conversation<'a, S> {
     name: &'a PeerId,
     control: SendStream,
     requests: FrameReader,
-    /// The frontier and the announcement that were told last.
-    told: Option<Frontier>,
+    /// What was told of the frontier so far, and the announcement that was told last.
+    told: Frontier,
     announced: Option<Announcement>,
     second_began: Instant,
     words: u32,
@@ -419,7 +419,7 @@ impl<S: ReplicaStore> Conversation<'_, S> {
         received_micros: u64,
     ) -> Result<(), TransportError> {
         let store = &self.server.store;
-        let frontier = news(&mut self.told, store.frontier());
+        let frontier = more(&mut self.told, store.frontier());
         let announcement = news(&mut self.announced, store.announcement(self.name));
         let answered_micros = micros(self.server.seams.clock.wall());
         let reply = Control::ProbeReply {
@@ -431,6 +431,13 @@ impl<S: ReplicaStore> Conversation<'_, S> {
         };
         say(&mut self.control, &reply).await
     }
+}
+
+/// What is to be told of a frontier: only what was not told before.
+fn more(told: &mut Frontier, now: Frontier) -> Option<Frontier> {
+    let more = now.minus(told);
+    *told = now;
+    (!more.is_empty()).then_some(more)
 }
 
 /// What is to be told: only what differs from what was told last.

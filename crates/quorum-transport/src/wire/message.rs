@@ -48,7 +48,7 @@ pub(crate) enum Control {
         sent_micros: u64,
         received_micros: u64,
         answered_micros: u64,
-        /// What the answering side durably holds now; only if it has changed since its last word.
+        /// What the answering side durably holds beyond its earlier answers, if anything; with the first answer, all of it.
         frontier: Option<Frontier>,
         /// What else it says of itself; only if that has changed since its last word.
         announcement: Option<Announcement>,
