@@ -13,7 +13,7 @@ use crate::error::TransportError;
 use crate::identity::NodeIdentity;
 use crate::wire::PROTOCOL;
 
-/// Streams a peer may have open at once: control, two lanes, and one of each being replaced.
+/// Streams a peer may have open at once: control, three lanes of records, and one of questions.
 const STREAMS_MAX: u32 = 6;
 
 /// Packets that are acknowledged together, if they come close behind each other.

@@ -1,4 +1,5 @@
-//! The catch-up lane: what the peer lacks, out of the log, behind whatever is live.
+//! The catch-up lane: what the peer lacks, out of the log, behind whatever is live. While there are live writes, one piece
+//! is under way at a time, and the lane rests between them.
 //!
 //! What the log has forgotten is found by comparing: page by page, the peer is asked how its records of that range of
 //! keys add up, and where they do not, which ones it has. Only the others are sent.
@@ -16,7 +17,7 @@ use crate::config::TransportConfig;
 use crate::error::TransportError;
 use crate::link::lane::Lane;
 use crate::link::ledger::Sent;
-use crate::link::pace::Pace;
+use crate::link::pace::{self, Pace};
 use crate::link::peer::Peer;
 use crate::wire::codec;
 use crate::wire::message::Append;
@@ -37,6 +38,8 @@ pub(crate) struct CatchUp<'a, S> {
     pub(crate) clock: &'a dyn Clock,
     pub(crate) config: &'a TransportConfig,
     pub(crate) pace: Pace,
+    /// Live writes that there had been when the last piece was sent.
+    pub(crate) offered_before: u64,
     pub(crate) snapshots: SnapshotPause,
 }
 
@@ -249,8 +252,16 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         self.peer.repaired(records, bytes);
         let free_at = self.pace.spend(bytes, self.clock.now());
         self.clock.sleep_until(free_at).await;
-        let bytes = CHUNKS_UNANSWERED * self.config.catch_up_chunk_bytes;
-        self.lane.until_unanswered_at_most(bytes, ITEMS_UNANSWERED).await;
+        let offered = self.peer.offered();
+        if std::mem::replace(&mut self.offered_before, offered) == offered {
+            let bytes = CHUNKS_UNANSWERED * self.config.catch_up_chunk_bytes;
+            self.lane.until_unanswered_at_most(bytes, ITEMS_UNANSWERED).await;
+        } else {
+            self.lane.until_unanswered_at_most(0, 0).await;
+            let now = self.clock.now();
+            let took = now.saturating_duration_since(handed_over);
+            self.clock.sleep_until(now + pace::rest(took)).await;
+        }
         Ok(())
     }
 }

@@ -22,8 +22,8 @@ use crate::frames::FrameReader;
 use crate::identity::Roster;
 use crate::link::ask;
 use crate::link::catch_up::{CatchUp, SnapshotPause};
-use crate::link::lane;
-use crate::link::live;
+use crate::link::lane::{self, Acks};
+use crate::link::live::{self, Size};
 use crate::link::pace::Pace;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
@@ -33,6 +33,10 @@ use crate::wire::message::{Control, Hello, LaneKind};
 
 /// How far this node's wall clock may move against its monotonic clock while a probe is under way.
 const STEADY_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whatever is small and live goes first, and the past last.
+const LARGE_PRIORITY: i32 = -1;
+const CATCH_UP_PRIORITY: i32 = -2;
 
 /// Everything a link works with.
 pub(crate) struct Dialler<S> {
@@ -224,8 +228,12 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let (clock, frame_bytes_max) = (&*self.seams.clock, self.config.frame_limit());
         let (live, live_acks) =
             lane::open(&connection, LaneKind::Live, &ours, frame_bytes_max).await?;
+        let (large, large_acks) =
+            lane::open(&connection, LaneKind::Live, &ours, frame_bytes_max).await?;
+        large.give_way(LARGE_PRIORITY);
         let (late, late_acks) =
             lane::open(&connection, LaneKind::CatchUp, &ours, frame_bytes_max).await?;
+        late.give_way(CATCH_UP_PRIORITY);
         let catch_up = CatchUp {
             lane: late,
             peer: &self.peer,
@@ -233,21 +241,22 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             clock,
             config: &self.config,
             pace: Pace::new(self.config.catch_up_bytes_per_second),
+            offered_before: self.peer.offered(),
             snapshots: SnapshotPause::default(),
         };
         let questions = ask::run(&self.peer.questions, &connection, &ours, clock, frame_bytes_max);
         // A peer that shuts down ends one lane after the other, each when it has answered it.
         let acks = async {
-            let (live, late) =
-                (live_acks.hear(&self.peer, clock), late_acks.hear(&self.peer, clock));
-            tokio::try_join!(live, late)?;
+            let hear = |acks: Acks| acks.hear(&self.peer, clock);
+            tokio::try_join!(hear(live_acks), hear(large_acks), hear(late_acks))?;
             Err(TransportError::Lost("the peer ended its lanes".into()))
         };
         tokio::select! {
             biased;
             // Acks first: those that came before the end of the connection count.
             outcome = acks => outcome,
-            outcome = live::run(live, &self.peer) => outcome,
+            outcome = live::run(live, Size::Small, &self.peer) => outcome,
+            outcome = live::run(large, Size::Large, &self.peer) => outcome,
             outcome = catch_up.run() => outcome,
             outcome = questions => outcome,
             outcome = self.converse(control, answers, &theirs) => outcome,

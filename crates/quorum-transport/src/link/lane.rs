@@ -61,10 +61,6 @@ pub(crate) async fn open_stream(
 ) -> Result<(SendStream, RecvStream), TransportError> {
     let (mut stream, back) =
         connection.open_bi().await.map_err(|error| crate::close::explain(&error))?;
-    if kind == LaneKind::CatchUp {
-        // Whatever is live goes first.
-        let _only_fails_once_closed = stream.set_priority(-1);
-    }
     let opening =
         OpenLane { kind, incarnation: ours.origin.incarnation, epoch: ours.epoch.as_u64() };
     let opening = codec::encode_frame(&opening)
@@ -74,6 +70,11 @@ pub(crate) async fn open_stream(
 }
 
 impl Lane {
+    /// Lets everything of a higher priority go first; that of other lanes is zero.
+    pub(crate) fn give_way(&self, priority: i32) {
+        let _only_fails_once_closed = self.stream.set_priority(priority);
+    }
+
     /// Sends frames that carry `sent`, in this order. Waits while the peer's window is full.
     pub(crate) async fn send(
         &mut self,

@@ -1,4 +1,4 @@
-//! How fast a lane may send: a token bucket over an injected clock.
+//! How fast the catch-up lane may send: a token bucket over an injected clock, and a rest beside live writes.
 
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,26 @@ impl Pace {
     }
 }
 
+/// Of the time that a member catches up beside live writes, this many parts are left to them for one that it takes.
+const LIVE_PARTS: u32 = 2;
+/// The longest rest behind one piece.
+const REST_MAX: Duration = Duration::from_millis(250);
+
+/// How long to rest behind a piece that took so long to be answered, beside live writes. The peer's answer takes as long as
+/// the busiest of all parts of the way, so the rest follows whatever is scarce: the wire, a disk, or a processor.
+pub(crate) fn rest(took: Duration) -> Duration {
+    took.saturating_mul(LIVE_PARTS).min(REST_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rest_is_in_proportion_and_bounded() {
+        assert_eq!(rest(Duration::from_millis(7)), Duration::from_millis(14));
+        assert_eq!(rest(Duration::from_secs(9)), REST_MAX);
+    }
 
     #[test]
     fn the_average_rate_is_kept_and_zero_is_unlimited() {

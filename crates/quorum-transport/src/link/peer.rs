@@ -19,6 +19,7 @@ use crate::config::TransportConfig;
 use crate::identity::Member;
 use crate::link::ask::{AnswerSender, Questions};
 use crate::link::ledger::Sent;
+use crate::link::live::Size;
 use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
 use crate::wire::message::Control;
@@ -34,8 +35,8 @@ pub(crate) struct Peer {
     live_queue_bytes_max: usize,
     frame_bytes_max: usize,
     state: Mutex<State>,
-    /// A record waits in the live queue.
-    pub(crate) live_ready: Notify,
+    /// A record waits in the live queue of this size.
+    pub(crate) live_ready: [Notify; 2],
     /// The catch-up lane should look for work.
     pub(crate) catch_up_ready: Notify,
     /// The peer has just dialled us, so it can be reached.
@@ -52,6 +53,8 @@ pub(crate) struct Peer {
     pub(crate) questions: Questions,
     /// Which life of the peer this is, counted here: acks of a former one are taken back.
     life: AtomicU64,
+    /// Writes that were offered so far.
+    offered: AtomicU64,
 }
 
 struct State {
@@ -70,7 +73,9 @@ struct State {
     deferred: Deferred,
     /// What else the items stand for that were put off, by the dot under which each is in `deferred`.
     deferred_covers: BTreeMap<Dot, Frontier>,
-    queue: VecDeque<Queued>,
+    /// By [`Size`].
+    queues: [VecDeque<Queued>; 2],
+    /// In both.
     queued_bytes: usize,
     /// Writes whose verdict may depend on this peer.
     waiting: HashMap<Dot, Waiting>,
@@ -156,7 +161,7 @@ impl Peer {
             under_way: Frontier::new(),
             deferred,
             deferred_covers: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queues: <[_; 2]>::default(),
             queued_bytes: 0,
             waiting: HashMap::new(),
             waiting_bytes: 0,
@@ -179,7 +184,7 @@ impl Peer {
             live_queue_bytes_max: config.live_queue_bytes_max,
             frame_bytes_max: config.frame_limit(),
             state: Mutex::new(state),
-            live_ready: Notify::new(),
+            live_ready: <[_; 2]>::default(),
             catch_up_ready: Notify::new(),
             dial_now: Notify::new(),
             look_at_connection: Notify::new(),
@@ -188,6 +193,7 @@ impl Peer {
             snapshot_answered: Notify::new(),
             questions,
             life: AtomicU64::new(0),
+            offered: AtomicU64::new(0),
         }
     }
 
@@ -207,6 +213,7 @@ impl Peer {
         handed_over: Instant,
         replies: ReplySender,
     ) {
+        self.offered.fetch_add(1, Ordering::Relaxed);
         let frame = frame.filter(|frame| self.fits(frame));
         let mut state = self.state.lock();
         if let Some(waiting) = state.waiting.get_mut(dot) {
@@ -227,6 +234,11 @@ impl Peer {
         if frame.is_none() {
             self.too_large(item, handed_over);
         }
+    }
+
+    /// How many writes were offered so far: whether there are live ones.
+    pub(crate) fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
     }
 
     /// Whether the peer takes a frame of this size.
@@ -258,16 +270,17 @@ impl Peer {
         let sent = Sent { item: item.clone(), handed_over, span };
         state.under_way.insert(dot);
         state.queued_bytes += bytes;
-        state.queue.push_back(Queued { frame: frame.clone(), sent });
-        self.live_ready.notify_one();
+        let size = Size::of(bytes) as usize;
+        state.queues[size].push_back(Queued { frame: frame.clone(), sent });
+        self.live_ready[size].notify_one();
     }
 
-    /// Up to about `bytes_max` of queued frames, in order, with what is to be entered in the ledger.
-    pub(crate) fn take_live(&self, bytes_max: usize) -> (Vec<Bytes>, Vec<Sent>) {
+    /// Up to about `bytes_max` of queued frames of a size, in order, with what is to be entered in the ledger.
+    pub(crate) fn take_live(&self, size: Size, bytes_max: usize) -> (Vec<Bytes>, Vec<Sent>) {
         let mut state = self.state.lock();
         let (mut frames, mut sent, mut bytes) = (Vec::new(), Vec::new(), 0);
         while bytes < bytes_max
-            && let Some(next) = state.queue.pop_front()
+            && let Some(next) = state.queues[size as usize].pop_front()
         {
             bytes += next.frame.len();
             frames.push(next.frame);
@@ -364,7 +377,7 @@ impl Peer {
         self.questions.close(now);
         let mut state = self.state.lock();
         let was_up = state.connected.take().is_some();
-        state.queue.clear();
+        state.queues.iter_mut().for_each(VecDeque::clear);
         state.queued_bytes = 0;
         state.under_way = Frontier::new();
         state.snapshot = SnapshotTalk::Quiet;
@@ -654,7 +667,8 @@ impl Peer {
     /// Whether everything queued has been answered.
     pub(crate) fn is_drained(&self) -> bool {
         let state = self.state.lock();
-        state.connected.is_none() || (state.queue.is_empty() && state.under_way.is_empty())
+        let is_empty = state.queues.iter().all(VecDeque::is_empty) && state.under_way.is_empty();
+        state.connected.is_none() || is_empty
     }
 
     pub(crate) fn status(&self) -> PeerStatus {

@@ -149,13 +149,9 @@ impl Data {
         Ok(writers)
     }
 
-    /// Returns once all nodes hold the same number of records.
+    /// Returns once every node holds what any other holds.
     async fn until_equal(&mut self) -> Result<()> {
-        let mut most = 0;
-        for index in 0..self.mesh.size() {
-            most = most.max(self.mesh.client(index).await?.status().await?.records);
-        }
-        self.mesh.hold(most, CONVERGENCE_TIMEOUT).await
+        self.mesh.converged(CONVERGENCE_TIMEOUT).await.map(drop)
     }
 
     /// The number of the next record.
