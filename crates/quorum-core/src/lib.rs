@@ -65,6 +65,7 @@ mod error;
 mod exposure;
 mod frontier;
 mod id;
+mod link;
 mod observe;
 mod policy;
 mod ports;
@@ -91,6 +92,11 @@ pub use error::{Busy, QuorumError, QuorumFailureReason, Refusal};
 pub use exposure::Exposure;
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
+pub use link::{
+    AckOfLane, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize, HandshakeFault,
+    Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Rings, Sent,
+    SnapshotSeat, check_hello, check_welcome,
+};
 pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{

@@ -49,6 +49,15 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// Whether the answer counts only if it comes from a member that holds what it acknowledged: what is said of a single
+    /// key or write.
+    #[must_use]
+    pub const fn must_count(&self) -> bool {
+        matches!(self, Self::Newest { .. } | Self::Write { .. })
+    }
+}
+
 /// A record without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

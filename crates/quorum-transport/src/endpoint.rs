@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use quorum_core::{Lineage, LogSource, Origin, PeerId, QuerySource, ReplicaStore};
+use quorum_core::{Lineage, LogSource, Origin, PeerId, QuerySource, ReplicaStore, SnapshotSeat};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,6 @@ use crate::link::dial::Dialler;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
 use crate::server::accept::{Server, Serving};
-use crate::server::snapshot::SnapshotSeat;
 use crate::status::PeerStatus;
 use crate::tls;
 use crate::verdicts::Verdicts;
@@ -82,7 +81,8 @@ impl Endpoint {
         let client = Arc::new(ArcSwap::from_pointee(client));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (verdicts, news) = (Arc::new(Verdicts::default()), Arc::new(Notify::new()));
-        let (serving, snapshot) = (Serving::default(), Arc::new(SnapshotSeat::default()));
+        let (serving, snapshot) =
+            (Serving::default(), Arc::new(Mutex::new(SnapshotSeat::default())));
         let observer = &seams.observer;
         let beat = Beat::new(seams.clock.now());
         let peer = |member: &crate::Member| {

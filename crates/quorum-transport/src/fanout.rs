@@ -15,7 +15,7 @@ use quorum_core::{
 use tokio::sync::mpsc;
 
 use crate::link::catch_up::append_frame;
-use crate::link::peer::Peer;
+use crate::link::peer::{Peer, ReplySender};
 
 /// Sends records to all peers of an [`Endpoint`](crate::Endpoint). Cloning is cheap.
 #[derive(Clone)]
@@ -77,6 +77,7 @@ impl Replicator for QuicPeers {
     fn fan_out(&self, outgoing: Outgoing) -> Replies {
         // Every peer gives at most one "busy" and one final reply to a waiting write.
         let (replies, queue) = mpsc::channel((2 * self.peers.len()).max(1));
+        let replies = ReplySender(replies);
         let Outgoing { record, trace } = outgoing;
         let item = Incoming { record: Some(Arc::clone(&record)), trace, ..Incoming::default() };
         // Encoded once for all peers.

@@ -6,6 +6,7 @@
 //! - [`Executor`] runs futures on the calling thread and moves that clock when all of them wait;
 //! - [`ScriptedPeers`] is a network whose peers answer as a [`Script`] says;
 //! - [`MemoryStore`] is the simplest store that keeps every promise, with a disk that can be slow, fail or crash;
+//! - [`simulation`] runs whole meshes of your store, or of ours, under faults that a seed draws;
 //! - [`promises`] checks any store, for instance your own, against what the ports promise.
 
 mod clock;
@@ -13,6 +14,7 @@ mod executor;
 pub mod history;
 mod peers;
 pub mod promises;
+pub mod simulation;
 mod store;
 
 use std::sync::OnceLock;

@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, HandshakeRefusal, Lineage, LogSource, QuerySource, ReplicaStore, SkewProbe,
-    rolled_back,
+    Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, QuerySource,
+    ReplicaStore, SkewProbe, check_welcome,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,9 +21,9 @@ use crate::error::TransportError;
 use crate::frames::FrameReader;
 use crate::identity::Roster;
 use crate::link::ask;
-use crate::link::catch_up::{CatchUp, SnapshotPause};
+use crate::link::catch_up::{self, PacedLane};
 use crate::link::lane::{self, Acks};
-use crate::link::live::{self, Size};
+use crate::link::live;
 use crate::link::pace::Pace;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
@@ -183,24 +183,20 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             let detail = format!("dialled {}, reached {}", self.peer.name(), lineage.origin.node);
             return Err(TransportError::refused(HandshakeRefusal::WrongName, detail));
         }
-        if rolled_back(&ours, &frontier) {
-            self.verdicts.rolled_back.send_replace(true);
-            // Not a refusal: the peer would take that for news about itself.
-            let detail = format!("{} remembers a later start of this node", self.peer.name());
-            return Err(TransportError::Lost(detail));
-        }
-        if rolled_back(&lineage, &self.store.frontier()) {
-            let (peer, epoch) = (self.peer.name(), lineage.epoch);
-            let detail = format!("{peer} says epoch {epoch}, a later one is remembered");
-            return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
-        }
-        if self.store.announcement(self.peer.name()).forgotten.contains(&lineage.origin) {
-            let detail = format!("this life of {} was declared gone", self.peer.name());
-            return Err(TransportError::refused(HandshakeRefusal::Forgotten, detail));
-        }
-        if self.peer.once_said_more(&lineage, &frontier) {
-            let detail = format!("{} says less than it once held durably", self.peer.name());
-            return Err(TransportError::refused(HandshakeRefusal::RolledBack, detail));
+        let (held, forgotten) =
+            (self.store.frontier(), self.store.announcement(self.peer.name()).forgotten);
+        let once_said_more = self.peer.once_said_more(&lineage, &frontier);
+        match check_welcome(&lineage, &frontier, (&ours, &held), &forgotten, once_said_more) {
+            Ok(()) => {}
+            Err(HandshakeFault::Theirs { reason, detail }) => {
+                return Err(TransportError::refused(reason, detail));
+            }
+            Err(HandshakeFault::OursIsRolledBack) => {
+                self.verdicts.rolled_back.send_replace(true);
+                // Not a refusal: the peer would take that for news about itself.
+                let detail = format!("{} remembers a later start of this node", self.peer.name());
+                return Err(TransportError::Lost(detail));
+            }
         }
         self.heard_announcement(&lineage, announcement).await;
         self.peer.connected(self.seams.clock.now(), lineage.clone(), frontier);
@@ -234,15 +230,13 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let (late, late_acks) =
             lane::open(&connection, LaneKind::CatchUp, &ours, frame_bytes_max).await?;
         late.give_way(CATCH_UP_PRIORITY);
-        let catch_up = CatchUp {
+        let paced = PacedLane {
             lane: late,
             peer: &self.peer,
-            store: &*self.store,
             clock,
             config: &self.config,
             pace: Pace::new(self.config.catch_up_bytes_per_second),
             offered_before: self.peer.offered(),
-            snapshots: SnapshotPause::default(),
         };
         let questions = ask::run(&self.peer.questions, &connection, &ours, clock, frame_bytes_max);
         // A peer that shuts down ends one lane after the other, each when it has answered it.
@@ -255,9 +249,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             biased;
             // Acks first: those that came before the end of the connection count.
             outcome = acks => outcome,
-            outcome = live::run(live, Size::Small, &self.peer) => outcome,
-            outcome = live::run(large, Size::Large, &self.peer) => outcome,
-            outcome = catch_up.run() => outcome,
+            outcome = live::run(live, FrameSize::Small, &self.peer) => outcome,
+            outcome = live::run(large, FrameSize::Large, &self.peer) => outcome,
+            outcome = catch_up::run(paced, &*self.store) => outcome,
             outcome = questions => outcome,
             outcome = self.converse(control, answers, &theirs) => outcome,
             cause = connection.closed() => Err(close::explain(&cause)),

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream};
-use quorum_core::{Clock, Lineage};
+use quorum_core::{AckOfLane, Clock, Ledger, Lineage};
 use tokio::sync::Notify;
+use tracing::Span;
 
 use crate::error::TransportError;
 use crate::frames::FrameReader;
-use crate::link::ledger::{Ledger, Sent};
-use crate::link::peer::Peer;
+use crate::link::peer::{Peer, SentItem};
 use crate::wire::codec;
 use crate::wire::message::{Ack, LaneKind, OpenLane};
 
 /// The sending half of a lane, and the account of what was sent.
 pub(crate) struct Lane {
     stream: SendStream,
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<Mutex<Ledger<Option<Span>>>>,
     /// Rings when items were answered.
     answered: Arc<Notify>,
     /// Items that the peer did not take.
@@ -29,7 +29,7 @@ pub(crate) struct Lane {
 /// The half of a lane on which acks come back.
 pub(crate) struct Acks {
     frames: FrameReader,
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<Mutex<Ledger<Option<Span>>>>,
     answered: Arc<Notify>,
     untaken: Arc<AtomicU64>,
 }
@@ -79,7 +79,7 @@ impl Lane {
     pub(crate) async fn send(
         &mut self,
         mut frames: Vec<Bytes>,
-        sent: Vec<Sent>,
+        sent: Vec<SentItem>,
     ) -> Result<(), TransportError> {
         // Entered before the first byte leaves: an ack cannot outrun its entry.
         {
@@ -128,6 +128,8 @@ impl Acks {
                 |error: &dyn std::fmt::Display| TransportError::Protocol(error.to_string());
             let ack: Ack = codec::decode(&frame).map_err(|error| protocol(&error))?;
             let (now, synced) = (clock.now(), ack.synced);
+            let Ack { upto, hash, exceptions, .. } = ack;
+            let ack = AckOfLane { upto, hash, exceptions };
             let settled = self.ledger.lock().settle(ack).map_err(|error| protocol(&error))?;
             for (sent, reply) in settled {
                 if !peer.answered(&sent, &reply, synced, now) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quinn::Incoming;
-use quorum_core::{HandshakeRefusal, LogSource, PeerId, QuerySource, ReplicaStore};
+use quorum_core::{HandshakeRefusal, LogSource, PeerId, QuerySource, ReplicaStore, SnapshotSeat};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,7 +17,6 @@ use crate::identity::Roster;
 use crate::link::peer::Peer;
 use crate::seams::Seams;
 use crate::server::session;
-use crate::server::snapshot::SnapshotSeat;
 use crate::verdicts::Verdicts;
 
 /// What all inbound connections share.
@@ -34,7 +33,7 @@ pub(crate) struct Server<S> {
     pub(crate) serving: Serving,
     pub(crate) verdicts: Arc<Verdicts>,
     /// For the one peer that may send everything.
-    pub(crate) snapshot: Arc<SnapshotSeat>,
+    pub(crate) snapshot: Arc<Mutex<SnapshotSeat>>,
     pub(crate) handshakes: AtomicUsize,
     /// When each reason was last warned about.
     pub(crate) warned: Mutex<HashMap<HandshakeRefusal, Instant>>,

@@ -4,4 +4,3 @@ pub(crate) mod accept;
 pub(crate) mod lane;
 pub(crate) mod query;
 pub(crate) mod session;
-pub(crate) mod snapshot;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, QuerySource,
-    ReplicaStore, rolled_back,
+    Announcement, ExchangePlan, Frontier, HandshakeFault, HandshakeRefusal, Lineage, LogSource,
+    PeerId, QuerySource, ReplicaStore, check_hello,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use crate::clock::within;
 use crate::close;
 use crate::error::TransportError;
-use crate::exchange::WANTED_INTERVALS_MAX;
 use crate::frames::FrameReader;
 use crate::link::dial::{hear, micros, say};
 use crate::server::accept::Server;
@@ -60,7 +59,7 @@ impl<S> Drop for Seat<S> {
     fn drop(&mut self) {
         // Out of the list first: whoever waits for the end looks there again.
         self.server.serving.lock().remove(&self.name);
-        self.server.snapshot.leave(&self.name);
+        self.server.snapshot.lock().leave(&self.name);
         if let Some(peer) = self.server.peers.get(&self.name) {
             peer.is_wanted_there(Frontier::new());
         }
@@ -178,21 +177,12 @@ fn check<S: ReplicaStore>(
     if hello.members != server.roster.digest() {
         return refuse(HandshakeRefusal::MembersDiffer, format!("{name} has another member list"));
     }
-    if server.store.announcement(name).forgotten.contains(&hello.lineage.origin) {
-        return refuse(
-            HandshakeRefusal::Forgotten,
-            format!("this life of {name} was declared gone"),
-        );
+    let (held, forgotten) = (server.store.frontier(), server.store.announcement(name).forgotten);
+    let served = server.serving.lock().get(name).map(|served| served.lineage.clone());
+    match check_hello(&hello.lineage, &held, &forgotten, served.as_ref()) {
+        Err(HandshakeFault::Theirs { reason, detail }) => refuse(reason, detail),
+        _ => Ok(()),
     }
-    let older = server.serving.lock().get(name).is_some_and(|served| {
-        served.lineage.origin == hello.lineage.origin && served.lineage.epoch > hello.lineage.epoch
-    });
-    if older || rolled_back(&hello.lineage, &server.store.frontier()) {
-        let detail =
-            format!("{name} says epoch {}, a later one is remembered", hello.lineage.epoch);
-        return refuse(HandshakeRefusal::RolledBack, detail);
-    }
-    Ok(())
 }
 
 /// Ends the member's former connection and waits until nothing of it can be applied any more: what is welcomed
@@ -379,10 +369,10 @@ impl<S: ReplicaStore> Conversation<'_, S> {
                 Control::Probe { sent_micros } => self.probed(sent_micros, received_micros).await?,
                 Control::Want { dots } => self.wanted(dots)?,
                 Control::MaySnapshot => {
-                    let granted = self.server.snapshot.take(self.name);
+                    let granted = self.server.snapshot.lock().take(self.name);
                     say(&mut self.control, &Control::Snapshot { granted }).await?;
                 }
-                Control::SnapshotDone => self.server.snapshot.leave(self.name),
+                Control::SnapshotDone => self.server.snapshot.lock().leave(self.name),
                 _ => return Err(TransportError::Protocol("expected a probe or a want".into())),
             }
         }
@@ -404,7 +394,7 @@ impl<S: ReplicaStore> Conversation<'_, S> {
 
     fn wanted(&self, dots: Frontier) -> Result<(), TransportError> {
         let intervals: usize = dots.iter().map(|(_, set)| set.interval_count()).sum();
-        if intervals > WANTED_INTERVALS_MAX {
+        if intervals > ExchangePlan::WANTED_INTERVALS_MAX {
             return Err(TransportError::Protocol(format!("a want of {intervals} intervals")));
         }
         if let Some(peer) = self.server.peers.get(self.name) {

@@ -123,6 +123,17 @@ struct State {
     appends: Appends,
     read_only: bool,
     epoch_ended: bool,
+    on_append: Option<OnAppend>,
+}
+
+/// Who hears that an append is held.
+#[derive(Clone)]
+struct OnAppend(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnAppend {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("OnAppend")
+    }
 }
 
 impl State {
@@ -139,6 +150,7 @@ impl State {
             appends: Appends::Immediate,
             read_only: false,
             epoch_ended: false,
+            on_append: None,
         }
     }
 
@@ -171,6 +183,21 @@ impl MemoryStore {
         drop(state);
         lost.into_iter()
             .for_each(|(_, appending)| appending.settle(Err(MemoryStoreError::Crashed)));
+    }
+
+    /// Whether a process has written through this store since it was made or crashed last, or could have.
+    pub(crate) fn was_started(&self) -> bool {
+        self.state.lock().disk.starts > 0
+    }
+
+    /// Calls this whenever an append is held.
+    pub(crate) fn on_append(&self, ring: impl Fn() + Send + Sync + 'static) {
+        self.state.lock().on_append = Some(OnAppend(Arc::new(ring)));
+    }
+
+    /// Whether the epoch goes on.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.state.lock().epoch_ended
     }
 
     /// Tells what becomes of local appends from now on.
@@ -243,11 +270,15 @@ impl MemoryStore {
         let record = Arc::new(Record::new(write_id, dot, hlc, durability, payload));
         let durable = Appending::default();
         state.unsynced.push((Arc::clone(&record), durable.clone()));
-        let appends = state.appends;
+        let (appends, on_append) = (state.appends, state.on_append.clone());
         drop(state);
         match appends {
             Appends::Immediate => self.release(),
-            Appends::Held => {}
+            Appends::Held => {
+                if let Some(OnAppend(ring)) = on_append {
+                    ring();
+                }
+            }
             Appends::Failing => self.fail(),
         }
         Ok(Staged { record, durable, is_known: false })

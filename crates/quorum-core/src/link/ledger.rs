@@ -1,62 +1,98 @@
-//! What was sent on one stream and not yet answered.
+//! What was sent on one lane and not yet answered.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use quorum_core::{Incoming, LaneHash, Reply};
+use crate::ports::{Incoming, Reply};
+use crate::replication::LaneHash;
 
-use crate::wire::message::Ack;
-
-/// An item under way.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) item: Incoming,
-    pub(crate) handed_over: Instant,
-    /// Open while a sampled write is on its way to this peer.
-    #[expect(dead_code, reason = "held open until the item is answered")]
-    pub(crate) span: Option<tracing::Span>,
+/// An item under way. `note` is whatever the sender keeps with it until it is answered.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "networks build it")]
+pub struct Sent<T = ()> {
+    /// The item.
+    pub item: Incoming,
+    /// When it was handed to the network.
+    pub handed_over: Instant,
+    /// The sender's own.
+    pub note: T,
 }
 
-/// Items of one stream in order of sending. A cumulative ack answers a prefix of them.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    unanswered: VecDeque<Sent>,
+/// A cumulative answer to the items of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "networks build it")]
+pub struct AckOfLane {
+    /// Items of this lane answered so far, counted from its start.
+    pub upto: u64,
+    /// The [`LaneHash`] up to there.
+    pub hash: [u8; 16],
+    /// Newly answered items, by their number from 1, whose answer is not [`Reply::Stored`].
+    pub exceptions: Vec<(u64, Reply)>,
+}
+
+/// Items of one lane in order of sending. A cumulative ack answers a prefix of them.
+#[derive(Debug)]
+pub struct Ledger<T = ()> {
+    unanswered: VecDeque<Sent<T>>,
     answered: u64,
     hash: LaneHash,
     bytes: usize,
 }
 
+impl<T> Default for Ledger<T> {
+    fn default() -> Self {
+        Self { unanswered: VecDeque::new(), answered: 0, hash: LaneHash::new(), bytes: 0 }
+    }
+}
+
 /// An ack that does not fit what was sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LedgerError {
+#[non_exhaustive]
+pub enum LedgerError {
+    /// It answers what was answered before, or what was never sent.
     #[error("ack up to item {upto}, of which {answered} were answered and {sent} sent")]
-    OutOfRange { upto: u64, answered: u64, sent: u64 },
+    OutOfRange {
+        /// What it answers.
+        upto: u64,
+        /// What was answered before.
+        answered: u64,
+        /// What was sent.
+        sent: u64,
+    },
+    /// It is about other records.
     #[error("ack up to item {0} echoes another hash: the two sides disagree about what was sent")]
     Hash(u64),
+    /// It names an item that it does not answer.
     #[error("exception for item {0} is out of order")]
     Exception(u64),
 }
 
-impl Ledger {
+impl<T> Ledger<T> {
     /// An item was sent.
-    pub(crate) fn push(&mut self, sent: Sent) {
+    pub fn push(&mut self, sent: Sent<T>) {
         self.bytes += payload_bytes(&sent);
         self.unanswered.push_back(sent);
     }
 
     /// Payload bytes sent and not yet answered.
-    pub(crate) fn unanswered_bytes(&self) -> usize {
+    #[must_use]
+    pub const fn unanswered_bytes(&self) -> usize {
         self.bytes
     }
 
     /// Items sent and not yet answered.
-    pub(crate) fn unanswered(&self) -> usize {
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
         self.unanswered.len()
     }
 
     /// Takes out what an ack answers, each with its reply. An ack that does not fit changes nothing that matters: the
     /// connection must be closed.
-    pub(crate) fn settle(&mut self, ack: Ack) -> Result<Vec<(Sent, Reply)>, LedgerError> {
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] if the ack does not fit what was sent.
+    pub fn settle(&mut self, ack: AckOfLane) -> Result<Vec<(Sent<T>, Reply)>, LedgerError> {
         let sent = self.answered + self.unanswered.len() as u64;
         if ack.upto <= self.answered || ack.upto > sent {
             return Err(LedgerError::OutOfRange { upto: ack.upto, answered: self.answered, sent });
@@ -81,20 +117,29 @@ impl Ledger {
     }
 }
 
-fn payload_bytes(sent: &Sent) -> usize {
+fn payload_bytes<T>(sent: &Sent<T>) -> usize {
     sent.item.record.as_ref().map_or(0, |record| record.payload.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::tests::record;
+    use crate::replication::tests::lineage;
+    use crate::testing::epoch;
+    use crate::{Dot, Durability, Hlc, Record, WriteId};
+
+    fn record(seq: u64) -> Record {
+        let dot = Dot { lineage: lineage("n1", 1), seq };
+        let payload = format!("payload {seq}").into_bytes().into();
+        let id = WriteId::from_bytes([9; 16]);
+        Record::new(id, dot, Hlc::from_millis(seq), Durability::Fsync, payload)
+    }
 
     fn ledger_of(count: u64) -> Ledger {
         let mut ledger = Ledger::default();
         for seq in 1..=count {
             let item = Incoming { record: Some(record(seq).into()), ..Incoming::default() };
-            ledger.push(Sent { item, handed_over: Instant::now(), span: None });
+            ledger.push(Sent { item, handed_over: epoch(), note: () });
         }
         ledger
     }
@@ -105,8 +150,8 @@ mod tests {
         hash.value()
     }
 
-    fn ack(upto: u64, hash: [u8; 16], exceptions: Vec<(u64, Reply)>) -> Ack {
-        Ack { upto, hash, synced: true, exceptions }
+    const fn ack(upto: u64, hash: [u8; 16], exceptions: Vec<(u64, Reply)>) -> AckOfLane {
+        AckOfLane { upto, hash, exceptions }
     }
 
     #[test]

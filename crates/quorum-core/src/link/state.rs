@@ -1,0 +1,727 @@
+//! The state of one link that outlives its connections: what waits for the peer, what it holds, what it put off.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::announcement::{Announcement, counts};
+use crate::error::{Busy, Refusal};
+use crate::frontier::Frontier;
+use crate::id::{Incarnation, PeerId};
+use crate::ports::{Incoming, PeerReply, Reply, StandIn};
+use crate::replication::{Deferred, owed_to};
+use crate::version::{Dot, Lineage, Origin, Version};
+
+/// Somebody who waits for answers to one record.
+pub trait ReplyTo {
+    /// Takes an answer, or drops it if nobody listens. Given at most a "busy" and a final answer of each peer.
+    fn reply(&self, reply: PeerReply);
+    /// Whether nobody listens any more.
+    fn is_closed(&self) -> bool;
+}
+
+/// Who should look, after something has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+#[expect(clippy::exhaustive_structs, reason = "networks read it")]
+pub struct Rings {
+    /// The live lane: a small record waits for it.
+    pub live: bool,
+    /// The live lane of large records: one waits for it.
+    pub large: bool,
+    /// The catch-up lane: it may find work.
+    pub catch_up: bool,
+}
+
+impl Rings {
+    /// Whoever should look after either.
+    const fn and(self, other: Self) -> Self {
+        Self {
+            live: self.live || other.live,
+            large: self.large || other.large,
+            catch_up: self.catch_up || other.catch_up,
+        }
+    }
+}
+
+/// The bounds of one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "networks build it")]
+pub struct LinkConfig {
+    /// Live records queued for the peer, in bytes. Beyond it the peer is served from the log.
+    pub live_queue_bytes_max: usize,
+    /// Largest frame that the peer takes, in bytes.
+    pub frame_bytes_max: usize,
+    /// First delay before a record that the peer has put off is sent again.
+    pub retry_min: Duration,
+    /// Longest such delay.
+    pub retry_max: Duration,
+    /// Records that the peer may have put off at once before it is served in order only.
+    pub retries_max: usize,
+}
+
+/// How large a frame is: small ones never wait behind large ones, if the network has a lane for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "networks have a lane for each")]
+pub enum FrameSize {
+    /// Less than 64 KiB.
+    Small,
+    /// As much and more.
+    Large,
+}
+
+impl FrameSize {
+    const LARGE_BYTES: usize = 64 << 10;
+
+    /// The size of a frame of so many bytes.
+    #[must_use]
+    pub const fn of(bytes: usize) -> Self {
+        if bytes < Self::LARGE_BYTES { Self::Small } else { Self::Large }
+    }
+}
+
+/// A live record on its way to the peer.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "networks take it apart")]
+pub struct Queued<F> {
+    /// The record as it goes over the wire.
+    pub frame: F,
+    /// Its size.
+    pub bytes: usize,
+    /// The record.
+    pub item: Incoming,
+    /// When it was handed to the network.
+    pub handed_over: Instant,
+}
+
+/// A word for the peer that is neither a record nor a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a network must say every word")]
+pub enum LinkWord {
+    /// This is wanted of it, and nothing else.
+    Want(Frontier),
+    /// May everything be sent to it?
+    MaySnapshot,
+    /// Everything is sent, or the attempt is given up.
+    SnapshotDone,
+}
+
+/// How far we are with asking the peer whether everything may be sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SnapshotTalk {
+    Quiet,
+    ToAsk,
+    Asked,
+    Granted,
+    Refused,
+    Done,
+}
+
+/// A write whose verdict may depend on the peer.
+#[derive(Debug)]
+struct Waiting<F, R> {
+    /// What to send again after a reconnect. Without it the record comes from the log.
+    again: Option<(F, usize, Incoming)>,
+    handed_over: Instant,
+    replies: R,
+    /// Further writers that wait for the same record: retries of a write that is still under way.
+    more_replies: Vec<R>,
+    /// "Busy" is passed on once: the queue of replies is bounded by that.
+    told_busy: bool,
+}
+
+impl<F, R: ReplyTo> Waiting<F, R> {
+    /// Whether some writer still listens.
+    fn is_wanted(&self) -> bool {
+        !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
+    }
+
+    fn bytes(&self) -> usize {
+        self.again.as_ref().map_or(0, |(_, bytes, _)| *bytes)
+    }
+}
+
+/// How many waiting writes may pile up before those whose writer has gone are looked for.
+const PRUNE_AT_MIN: usize = 256;
+
+/// What a link looks like from outside.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "a view of private state")]
+pub struct LinkView<'a> {
+    /// Since when the link is up.
+    pub connected_since: Option<Instant>,
+    /// The peer's lineage, as of its last welcome.
+    pub lineage: Option<&'a Lineage>,
+    /// What the peer durably holds, as far as it told us.
+    pub frontier: Option<&'a Frontier>,
+    /// What it said of itself last.
+    pub announcement: Option<&'a Announcement>,
+    /// Whether its acks and answers count.
+    pub counts: bool,
+    /// What we want of it.
+    pub wanted: &'a Frontier,
+    /// Bytes queued for it.
+    pub queued_bytes: usize,
+    /// Bytes kept so that undecided writes can be sent again.
+    pub waiting_bytes: usize,
+    /// Writes whose verdict may depend on it.
+    pub waiting: usize,
+    /// Records that it has put off.
+    pub deferred: usize,
+}
+
+/// One end of the link to one peer. `F` is a frame as it goes over the wire, `R` somebody who waits for answers.
+#[derive(Debug)]
+pub struct Link<F, R> {
+    peer: PeerId,
+    config: LinkConfig,
+    connected: Option<Instant>,
+    /// The connection leads to a life of one side that is over.
+    stale: bool,
+    /// Changes when the peer comes back as another incarnation.
+    life: u64,
+    lineage: Option<Lineage>,
+    /// What the peer durably holds, as far as it told us.
+    known: Option<Frontier>,
+    /// What else it says of itself.
+    announcement: Option<Announcement>,
+    /// Whether its acks and answers count.
+    counts: bool,
+    /// Dots on this connection: queued, or sent and not answered for good.
+    under_way: Frontier,
+    deferred: Deferred,
+    /// What else the items stand for that were put off, by the dot under which each is in `deferred`.
+    deferred_covers: BTreeMap<Dot, Frontier>,
+    /// By [`FrameSize`].
+    queues: [VecDeque<Queued<F>>; 2],
+    /// In both.
+    queued_bytes: usize,
+    /// Writes whose verdict may depend on this peer.
+    waiting: HashMap<Dot, Waiting<F, R>>,
+    /// Bytes kept with them, so that they can be asked again.
+    waiting_bytes: usize,
+    prune_at: usize,
+    /// Records were left to the log because the queue was full.
+    behind: bool,
+    /// What we want of the peer, and whether it has not been told yet.
+    wanted: Frontier,
+    wanted_untold: bool,
+    /// What the peer wants of us, though it is not ours.
+    wanted_there: Frontier,
+    snapshot: SnapshotTalk,
+}
+
+impl<F: Clone, R: ReplyTo> Link<F, R> {
+    /// A link that was never up.
+    #[must_use]
+    pub fn new(peer: PeerId, config: LinkConfig) -> Self {
+        Self {
+            peer,
+            config,
+            connected: None,
+            stale: false,
+            life: 0,
+            lineage: None,
+            known: None,
+            announcement: None,
+            counts: false,
+            under_way: Frontier::new(),
+            deferred: Deferred::new(config.retry_min, config.retry_max, config.retries_max),
+            deferred_covers: BTreeMap::new(),
+            queues: [VecDeque::new(), VecDeque::new()],
+            queued_bytes: 0,
+            waiting: HashMap::new(),
+            waiting_bytes: 0,
+            prune_at: PRUNE_AT_MIN,
+            behind: false,
+            wanted: Frontier::new(),
+            wanted_untold: false,
+            wanted_there: Frontier::new(),
+            snapshot: SnapshotTalk::Quiet,
+        }
+    }
+
+    // What comes from the writer.
+
+    /// A new write: queued if the peer keeps up, else left to the log. A frame that does not [`fit`](Self::fits), or none,
+    /// is the caller's to report as [`too_large`](Self::too_large). A write that is under way already is not sent again;
+    /// whoever waits is told as well, and `None` is returned.
+    pub fn offer(
+        &mut self,
+        frame: Option<(F, usize)>,
+        item: &Incoming,
+        dot: &Dot,
+        handed_over: Instant,
+        replies: R,
+    ) -> Option<Rings> {
+        if let Some(waiting) = self.waiting.get_mut(dot) {
+            waiting.more_replies.retain(|replies| !replies.is_closed());
+            waiting.more_replies.push(replies);
+            return None;
+        }
+        let mut rings = Rings::default();
+        if let Some((frame, bytes)) = &frame
+            && self.connected.is_some()
+        {
+            rings = self.enqueue(frame, *bytes, item, handed_over, dot);
+        }
+        let again = frame.map(|(frame, bytes)| (frame, bytes, item.clone()));
+        let more_replies = Vec::new();
+        let waiting = Waiting { again, handed_over, replies, more_replies, told_busy: false };
+        self.keep_waiting(dot, waiting);
+        Some(rings)
+    }
+
+    /// Whether the peer takes a frame of this size.
+    #[must_use]
+    pub const fn fits(&self, frame_bytes: usize) -> bool {
+        frame_bytes <= self.config.frame_bytes_max
+    }
+
+    /// The item is larger than a frame may be: it stays a gap there, and what is behind it goes on.
+    pub fn too_large(&mut self, item: &Incoming, now: Instant) {
+        self.answered(item, &Reply::Refused { reason: Refusal::TooLarge }, true, now);
+    }
+
+    fn enqueue(
+        &mut self,
+        frame: &F,
+        bytes: usize,
+        item: &Incoming,
+        handed_over: Instant,
+        dot: &Dot,
+    ) -> Rings {
+        if self.queued_bytes + bytes > self.config.live_queue_bytes_max || self.deferred.is_full() {
+            self.behind = true;
+            return Rings { catch_up: true, ..Rings::default() };
+        }
+        let (frame, item) = (frame.clone(), item.clone());
+        self.under_way.insert(dot);
+        self.queued_bytes += bytes;
+        let size = FrameSize::of(bytes);
+        self.queues[size as usize].push_back(Queued { frame, bytes, item, handed_over });
+        let is_small = size == FrameSize::Small;
+        Rings { live: is_small, large: !is_small, catch_up: false }
+    }
+
+    /// Up to about `bytes_max` of queued frames of a size, in order.
+    pub fn take_live(&mut self, size: FrameSize, bytes_max: usize) -> Vec<Queued<F>> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(next) = self.queues[size as usize].pop_front()
+        {
+            bytes += next.bytes;
+            taken.push(next);
+        }
+        self.queued_bytes -= bytes;
+        taken
+    }
+
+    // What comes from the connection.
+
+    /// The peer has welcomed us. Undecided writes are asked again, whatever its frontier says: only a reply on this
+    /// connection counts towards a verdict.
+    pub fn connected(&mut self, now: Instant, lineage: Lineage, mut frontier: Frontier) -> Rings {
+        self.prune();
+        let mut undecided: Vec<Dot> = self.waiting.keys().cloned().collect();
+        undecided.sort_unstable();
+        for dot in &undecided {
+            frontier.remove(dot);
+        }
+        self.connected = Some(now);
+        self.stale = false;
+        if self.lineage.as_ref().map(|former| &former.origin) != Some(&lineage.origin) {
+            self.life += 1;
+        }
+        self.lineage = Some(lineage);
+        self.snapshot = SnapshotTalk::Quiet;
+        (self.wanted, self.wanted_untold) = (Frontier::new(), false);
+        self.known = Some(frontier);
+        let mut rings = Rings { catch_up: true, ..Rings::default() };
+        for dot in undecided {
+            let Some(waiting) = self.waiting.get(&dot) else { continue };
+            let handed_over = waiting.handed_over;
+            if let Some((frame, bytes, item)) = waiting.again.clone() {
+                rings = rings.and(self.enqueue(&frame, bytes, &item, handed_over, &dot));
+            }
+        }
+        rings
+    }
+
+    /// Which life of the peer this is: a number that changes when it comes back as another incarnation. What it has
+    /// acknowledged in a former one is taken back.
+    #[must_use]
+    pub const fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Whether this life of the peer has told us earlier that it durably holds something which it does not claim now. A
+    /// frontier is a promise, so its disk has gone back in time, within one start even: what it acknowledged is gone.
+    ///
+    /// To be asked of a welcome only: the peer has ended the former connection by then, so no ack is still on its way.
+    #[must_use]
+    pub fn once_said_more(&self, lineage: &Lineage, frontier: &Frontier) -> bool {
+        let same_life = self.lineage.as_ref().is_some_and(|last| last.origin == lineage.origin);
+        same_life && self.known.as_ref().is_some_and(|known| !frontier.covers(known))
+    }
+
+    /// The peer has dialled us, so it can be reached. If it has started anew since it welcomed us, the connection that we
+    /// have leads to a process that is gone: tells whether that is so.
+    pub fn dialled_us(&mut self, lineage: &Lineage) -> bool {
+        let is_stale = self.connected.is_some() && self.lineage.as_ref() != Some(lineage);
+        self.stale |= is_stale;
+        if self.lineage.as_ref().is_some_and(|former| former.origin != lineage.origin) {
+            // Its Hello takes back what its former life acknowledged, before it is heard as the new one.
+            self.life += 1;
+            (self.lineage, self.known) = (Some(lineage.clone()), None);
+        }
+        is_stale
+    }
+
+    /// The connection, if there is one, should be made anew, and what the peer said on it counts no more.
+    pub fn hang_up(&mut self) {
+        self.stale = true;
+        self.known = None;
+    }
+
+    /// Whether the connection that was welcomed last is of no more use.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// The connection is gone, and all that was under way on it. Tells whether it was up.
+    pub fn disconnected(&mut self) -> bool {
+        let was_up = self.connected.take().is_some();
+        self.queues.iter_mut().for_each(VecDeque::clear);
+        self.queued_bytes = 0;
+        self.under_way = Frontier::new();
+        self.snapshot = SnapshotTalk::Quiet;
+        was_up
+    }
+
+    /// The peer answered an item. Tells whether it was taken; if not, the catch-up lane should look.
+    pub fn answered(&mut self, item: &Incoming, reply: &Reply, synced: bool, now: Instant) -> bool {
+        let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
+        if self.connected.is_some() && self.known.is_none() {
+            // The connection was given up, perhaps because it leads to a life that is over: what comes on it counts no
+            // more. Writes that still wait are asked again on the next one.
+            return taken;
+        }
+        if let Some(record) = &item.record {
+            // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
+            let counted = Reply::Busy { reason: Busy::Recovering };
+            let told = if taken && !self.counts { &counted } else { reply };
+            self.tell(&record.dot, told, now);
+        }
+        if taken {
+            self.tell_overwritten(item, now);
+        }
+        if taken && !synced {
+            // Durable enough for the writer; the peer's frontier will tell when it is for the log.
+            return true;
+        }
+        self.no_longer_under_way(item);
+        match reply {
+            Reply::Busy { .. } => self.put_off(item, now, Deferred::put_off),
+            Reply::Refused { .. } => self.put_off(item, now, Deferred::put_off_long),
+            _ => self.taken(item),
+        }
+        taken
+    }
+
+    /// The peer says what it durably holds now, or that it is what it said last. Tells whether that is news.
+    pub fn reported(&mut self, frontier: Option<&Frontier>) -> bool {
+        // A connection that was given up says nothing more.
+        let Some(known) = &mut self.known else { return false };
+        if let Some(frontier) = frontier {
+            known.merge(frontier);
+            // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way
+            // of another member, and only a reply counts.
+            for dot in self.waiting.keys().filter(|dot| !self.under_way.contains(dot)) {
+                known.remove(dot);
+            }
+        }
+        // Copies that were not synced when they were answered are by now, if the frontier says so.
+        if !self.under_way.is_empty() {
+            self.under_way = self.under_way.minus(known);
+        }
+        frontier.is_some()
+    }
+
+    /// What the peer says of itself, and the incarnation in which it was last known complete here.
+    pub fn announced(
+        &mut self,
+        lineage: &Lineage,
+        said: Announcement,
+        remembered: Option<Incarnation>,
+    ) {
+        self.counts = counts(remembered, lineage.origin.incarnation, said.recovery);
+        self.announcement = Some(said);
+    }
+
+    // What the catch-up lane needs.
+
+    /// What the peer lacks, should get from us, and is not already on its way or put off. A peer that has put off as much
+    /// as may be is only asked again for what is due.
+    pub fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
+        let Some(known) = &self.known else { return Frontier::new() };
+        let was_full = self.deferred.is_full();
+        let mut due = Frontier::new();
+        for dot in self.deferred.take_due(now) {
+            due.insert(&dot);
+            if let Some(covers) = self.deferred_covers.remove(&dot) {
+                due.merge(&covers);
+            }
+            if known.contains(&dot) {
+                // The peer has it by other means.
+                self.deferred.settle(&dot);
+            }
+        }
+        self.behind = false;
+        let mut owed = owed_to(us, held, known, &self.wanted_there).minus(&self.under_way);
+        if !self.deferred.is_empty() {
+            owed = owed.minus(&self.deferred.dots());
+            for covers in self.deferred_covers.values() {
+                owed = owed.minus(covers);
+            }
+        }
+        if was_full { owed.minus(&owed.minus(&due)) } else { owed }
+    }
+
+    /// Whether the peer holds a dot, or it is on its way there.
+    #[must_use]
+    pub fn has(&self, dot: &Dot) -> bool {
+        self.under_way.contains(dot) || self.known.as_ref().is_some_and(|known| known.contains(dot))
+    }
+
+    /// An item from the log is about to be sent.
+    pub fn under_way(&mut self, item: &Incoming) {
+        if let Some(record) = &item.record {
+            self.under_way.insert(&record.dot);
+        }
+        self.under_way.merge(&item.covered());
+    }
+
+    /// Whether the peer's acks and answers count; `None` while the link is down.
+    #[must_use]
+    pub const fn counts(&self) -> Option<bool> {
+        if self.connected.is_some() { Some(self.counts) } else { None }
+    }
+
+    // What the exchange needs.
+
+    /// What the peer holds, if it can be asked for it.
+    #[must_use]
+    pub fn within_reach(&self) -> Option<&Frontier> {
+        self.connected.and(self.known.as_ref())
+    }
+
+    /// Wants this of the peer, and nothing else any more. Tells whether the peer must be told.
+    pub fn want(&mut self, dots: Frontier) -> bool {
+        let is_news = self.wanted != dots;
+        if is_news {
+            self.wanted = dots;
+            self.wanted_untold = true;
+        }
+        is_news
+    }
+
+    /// The peer wants this of us: the catch-up lane should look.
+    pub fn is_wanted_there(&mut self, dots: Frontier) {
+        self.wanted_there = dots;
+    }
+
+    /// What is to be said to the peer now.
+    pub fn next_word(&mut self) -> Option<LinkWord> {
+        match self.snapshot {
+            SnapshotTalk::ToAsk => {
+                self.snapshot = SnapshotTalk::Asked;
+                return Some(LinkWord::MaySnapshot);
+            }
+            SnapshotTalk::Done => {
+                self.snapshot = SnapshotTalk::Quiet;
+                return Some(LinkWord::SnapshotDone);
+            }
+            _ => {}
+        }
+        std::mem::take(&mut self.wanted_untold).then(|| LinkWord::Want(self.wanted.clone()))
+    }
+
+    /// Begins to ask whether everything may be sent.
+    pub fn ask_for_snapshot(&mut self) {
+        self.snapshot = SnapshotTalk::ToAsk;
+    }
+
+    /// The peer's answer to that, once it is there; `false` also if the connection has ended.
+    #[must_use]
+    pub fn snapshot_answer(&self) -> Option<bool> {
+        match self.snapshot {
+            SnapshotTalk::ToAsk | SnapshotTalk::Asked => None,
+            answered => Some(answered == SnapshotTalk::Granted),
+        }
+    }
+
+    /// The peer has answered that.
+    pub fn snapshot_is(&mut self, granted: bool) {
+        if self.snapshot == SnapshotTalk::Asked {
+            self.snapshot = if granted { SnapshotTalk::Granted } else { SnapshotTalk::Refused };
+        }
+    }
+
+    /// Everything is sent, or the attempt is given up.
+    pub fn snapshot_done(&mut self) {
+        self.snapshot = SnapshotTalk::Done;
+    }
+
+    /// When to look for work again although nobody rings: at `idle` at the latest.
+    #[must_use]
+    pub fn look_again(&self, now: Instant, idle: Instant) -> Instant {
+        const BEHIND: Duration = Duration::from_millis(20);
+        let soon = now + BEHIND;
+        let latest = if self.behind { soon } else { idle.max(soon) };
+        self.deferred.next_due().map_or(latest, |due| due.clamp(soon, latest))
+    }
+
+    /// Whether everything queued has been answered.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let is_empty = self.queues.iter().all(VecDeque::is_empty) && self.under_way.is_empty();
+        self.connected.is_none() || is_empty
+    }
+
+    /// How the link is.
+    #[must_use]
+    pub fn view(&self) -> LinkView<'_> {
+        LinkView {
+            connected_since: self.connected,
+            lineage: self.lineage.as_ref(),
+            frontier: self.known.as_ref(),
+            announcement: self.announcement.as_ref(),
+            counts: self.counts,
+            wanted: &self.wanted,
+            queued_bytes: self.queued_bytes,
+            waiting_bytes: self.waiting_bytes,
+            waiting: self.waiting.len(),
+            deferred: self.deferred.len(),
+        }
+    }
+
+    /// Passes a reply on to the writer that waits for it.
+    fn tell(&mut self, dot: &Dot, reply: &Reply, at: Instant) {
+        let Some(waiting) = self.waiting.get_mut(dot) else { return };
+        let is_busy = matches!(reply, Reply::Busy { .. });
+        if !(is_busy && waiting.told_busy) {
+            for replies in std::iter::once(&waiting.replies).chain(&waiting.more_replies) {
+                replies.reply(PeerReply { peer: self.peer.clone(), reply: reply.clone(), at });
+            }
+        }
+        waiting.told_busy |= is_busy;
+        if !is_busy && let Some(told) = self.waiting.remove(dot) {
+            self.waiting_bytes -= told.bytes();
+        }
+    }
+
+    /// The peer holds the current record of a key, which came in place of writes that it has overwritten here: their writers
+    /// hear that a newer version is there, or they would wait for a word that never comes.
+    fn tell_overwritten(&mut self, item: &Incoming, at: Instant) {
+        if item.covers.is_empty() || self.waiting.is_empty() {
+            return;
+        }
+        let version = match (&item.record, &item.stand_in) {
+            (Some(record), _) => record.version(),
+            (None, Some(StandIn { dot, hlc, .. })) => {
+                Version { hlc: *hlc, origin: dot.lineage.origin.clone() }
+            }
+            (None, None) => return,
+        };
+        let covers = item.covered();
+        let mut overwritten: Vec<Dot> =
+            self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
+        overwritten.sort_unstable();
+        let reply = if self.counts {
+            Reply::Superseded { version, is_same_write: false }
+        } else {
+            Reply::Busy { reason: Busy::Recovering }
+        };
+        for dot in overwritten {
+            self.tell(&dot, &reply, at);
+        }
+    }
+
+    /// Enters a write whose writer waits, and keeps at most as many bytes with all of them as may be queued.
+    fn keep_waiting(&mut self, dot: &Dot, mut waiting: Waiting<F, R>) {
+        let bytes_max = self.config.live_queue_bytes_max;
+        if self.waiting.len() >= self.prune_at || self.waiting_bytes + waiting.bytes() > bytes_max {
+            self.prune();
+        }
+        if self.waiting_bytes + waiting.bytes() > bytes_max {
+            waiting.again = None;
+        }
+        self.waiting_bytes += waiting.bytes();
+        self.waiting.insert(dot.clone(), waiting);
+    }
+
+    /// Forgets writes whose writers have gone.
+    fn prune(&mut self) {
+        self.waiting.retain(|_, waiting| waiting.is_wanted());
+        self.waiting_bytes = self.waiting.values().map(Waiting::bytes).sum();
+        self.prune_at = (2 * self.waiting.len()).max(PRUNE_AT_MIN);
+    }
+
+    fn no_longer_under_way(&mut self, item: &Incoming) {
+        if let Some(record) = &item.record {
+            self.under_way.remove(&record.dot);
+        }
+        if !item.covers.is_empty() {
+            self.under_way = self.under_way.minus(&item.covered());
+        }
+    }
+
+    /// The peer holds whatever the item stands for.
+    fn taken(&mut self, item: &Incoming) {
+        // It may have been put off under either: with its record, or without.
+        if let Some(record) = &item.record {
+            self.no_longer_put_off(&record.dot);
+            if let Some(known) = &mut self.known {
+                known.insert(&record.dot);
+            }
+        }
+        if item.covers.is_empty() {
+            return;
+        }
+        let covers = item.covered();
+        if let Some(dot) = first_dot(&covers) {
+            self.no_longer_put_off(&dot);
+        }
+        if let Some(known) = &mut self.known {
+            known.merge(&covers);
+        }
+    }
+
+    fn no_longer_put_off(&mut self, dot: &Dot) {
+        self.deferred.settle(dot);
+        self.deferred_covers.remove(dot);
+    }
+
+    /// The peer does not take an item now; `put_off` says for how long.
+    fn put_off(
+        &mut self,
+        item: &Incoming,
+        now: Instant,
+        put_off: impl Fn(&mut Deferred, Dot, Instant),
+    ) {
+        let covers = item.covered();
+        let own = item.record.as_ref().map(|record| record.dot.clone());
+        let Some(dot) = own.or_else(|| first_dot(&covers)) else { return };
+        if !covers.is_empty() {
+            self.deferred_covers.insert(dot.clone(), covers);
+        }
+        put_off(&mut self.deferred, dot, now);
+    }
+}
+
+fn first_dot(dots: &Frontier) -> Option<Dot> {
+    let (lineage, set) = dots.iter().find(|(_, set)| !set.is_empty())?;
+    let (first, _) = set.intervals().next()?;
+    Some(Dot { lineage: lineage.clone(), seq: first })
+}

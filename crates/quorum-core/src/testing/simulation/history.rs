@@ -1,0 +1,439 @@
+//! Everything that was asked, said and promised in a run, and the checks of it.
+//!
+//! The checks know nothing of how writes are decided: they count durable copies, compare versions, and remember who said
+//! what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::program::QuorumRead;
+use crate::error::Busy;
+use crate::frontier::Frontier;
+use crate::id::{Digest, PeerId};
+use crate::ports::{Clock, Incoming, PeerReply, Reply};
+use crate::receipt::Receipt;
+use crate::record::Record;
+use crate::testing::ManualClock;
+use crate::version::{Dot, Lineage, Origin, Version};
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// Which check found it.
+    pub check: &'static str,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "[{}] {}", self.check, self.detail)
+    }
+}
+
+/// A write, as its client knows it.
+#[derive(Debug, Clone)]
+struct Submitted {
+    key: usize,
+    is_delete: bool,
+    was_not_applied: bool,
+}
+
+/// A record that went out.
+#[derive(Debug, Clone)]
+struct Issued {
+    version: Version,
+    digest: Digest,
+    key: usize,
+}
+
+/// What a member has said to hold of one key: in a life that has not lost its disk since.
+type Claimed = BTreeMap<usize, Version>;
+
+#[derive(Debug, Default)]
+struct State {
+    submitted: BTreeMap<Digest, Submitted>,
+    issued: BTreeMap<Lineage, BTreeMap<u64, Issued>>,
+    versions: BTreeMap<Version, Digest>,
+    last_of: BTreeMap<Origin, Version>,
+    /// The first final answer of each peer to each record, and when it came.
+    answers: BTreeMap<Dot, BTreeMap<PeerId, (Reply, Instant)>>,
+    claimed: BTreeMap<PeerId, Claimed>,
+    frontiers: BTreeMap<PeerId, Frontier>,
+    lineages: BTreeSet<Lineage>,
+    /// The newest committed version of each key, and whether it deletes.
+    committed: BTreeMap<usize, (Version, bool)>,
+    /// The newest version that a quorum read must return: committed, or read before.
+    floor: BTreeMap<usize, (Version, bool)>,
+    /// The newest deletion of each key that went out.
+    deleted: BTreeMap<usize, Version>,
+    /// Members whose disk has lost something on purpose.
+    excused: BTreeSet<usize>,
+    counters: BTreeMap<&'static str, u64>,
+    violations: Vec<Violation>,
+}
+
+/// The history of one run.
+#[derive(Debug)]
+pub(super) struct History {
+    clock: ManualClock,
+    state: Mutex<State>,
+}
+
+/// Violations kept of one run.
+const VIOLATIONS_MAX: usize = 20;
+
+impl History {
+    pub(super) fn new(clock: ManualClock) -> Arc<Self> {
+        Arc::new(Self { clock, state: Mutex::default() })
+    }
+
+    pub(super) fn violation(&self, check: &'static str, detail: String) {
+        self.state.lock().violation(check, detail);
+    }
+
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        self.state.lock().violations.clone()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        !self.state.lock().violations.is_empty()
+    }
+
+    pub(super) fn count(&self, what: &'static str) {
+        *self.state.lock().counters.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn counters(&self) -> BTreeMap<&'static str, u64> {
+        self.state.lock().counters.clone()
+    }
+
+    // What clients do.
+
+    pub(super) fn submitted(&self, digest: Digest, key: usize, is_delete: bool) {
+        let mut state = self.state.lock();
+        let was_not_applied = false;
+        state.submitted.insert(digest, Submitted { key, is_delete, was_not_applied });
+    }
+
+    /// Every attempt at this write was answered "not applied".
+    pub(super) fn not_applied(&self, digest: &Digest) {
+        let mut state = self.state.lock();
+        let went_out = state.versions.values().any(|issued| issued == digest);
+        if let Some(write) = state.submitted.get_mut(digest) {
+            write.was_not_applied = true;
+        }
+        if went_out {
+            state.violation("verdicts", "a write that was not applied has gone out".into());
+        }
+    }
+
+    /// A write was called committed. `holds` says what a member durably holds of the key.
+    pub(super) fn committed(
+        &self,
+        receipt: &Receipt,
+        (w, n): (usize, usize),
+        coordinator: &PeerId,
+        deadline: Instant,
+        holds: impl Fn(&PeerId) -> QuorumRead,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(write) = state.submitted.get(&receipt.digest).cloned() else {
+            return state.violation("phantoms", format!("{} was never asked for", receipt.dot));
+        };
+        if receipt.needed != w || receipt.got < w || w > n {
+            let (got, needed) = (receipt.got, receipt.needed);
+            state.violation("verdicts", format!("{got} of {needed} is no quorum of {w}"));
+        }
+        // Counted anew from what peers were heard to say by the deadline.
+        let says = |(reply, at): &(Reply, Instant)| {
+            *at <= deadline && matches!(reply, Reply::Stored | Reply::Superseded { .. })
+        };
+        let empty = BTreeMap::new();
+        let answers = state.answers.get(&receipt.dot).unwrap_or(&empty);
+        let heard = answers.values().filter(|answer| says(answer)).count();
+        if heard + 1 < w {
+            let dot = &receipt.dot;
+            let detail = format!("{dot} was confirmed by {heard} peers in time, {w} copies asked");
+            return state.violation("verdicts", detail);
+        }
+        // Whoever is said to have it has it, or something newer.
+        let acked = receipt.acked().map(|(node, _)| node).chain([coordinator]);
+        let lacking: Vec<String> = acked
+            .filter(|member| !state.is_excused(member))
+            .filter(|member| !state.reaches(write.key, holds(member).as_ref(), &receipt.version))
+            .map(ToString::to_string)
+            .collect();
+        if !lacking.is_empty() {
+            let detail = format!("{} is not durable at {}", receipt.dot, lacking.join(", "));
+            state.violation("durability", detail);
+        }
+        let newest = (receipt.version.clone(), write.is_delete);
+        for floors in [&mut state.committed, &mut state.floor] {
+            raise(floors, write.key, newest.clone());
+        }
+    }
+
+    /// What a quorum read that begins now must not go back behind.
+    pub(super) fn floor(&self, key: usize) -> Option<(Version, bool)> {
+        self.state.lock().floor.get(&key).cloned()
+    }
+
+    /// A quorum read that began at a floor has found something.
+    pub(super) fn read(&self, key: usize, floor: Option<(Version, bool)>, found: &QuorumRead) {
+        let mut state = self.state.lock();
+        let Some((version, digest)) = found else {
+            if floor.is_some_and(|(_, is_delete)| !is_delete) {
+                state.violation("reads", format!("a quorum read of key {key} found nothing"));
+            }
+            return;
+        };
+        state.check_known(key, version, digest);
+        if let Some((floor, _)) = floor.filter(|(floor, _)| version < floor) {
+            let detail = format!("a quorum read of key {key} found {version}, {floor} was there");
+            state.violation("reads", detail);
+        }
+        let is_delete = state.submitted.get(digest).is_some_and(|write| write.is_delete);
+        raise(&mut state.floor, key, (version.clone(), is_delete));
+    }
+
+    // What goes over the network.
+
+    /// A record is handed to the network by its coordinator.
+    pub(super) fn issued(&self, record: &Record) {
+        let mut state = self.state.lock();
+        let is_new = state.enter(record);
+        if !is_new {
+            return;
+        }
+        let (origin, version) = (&record.dot.lineage.origin, record.version());
+        let last = state.last_of.insert(origin.clone(), version.clone());
+        if let Some(last) = last.filter(|last| *last >= version) {
+            let detail = format!("{} has {version} after {last}", record.dot);
+            state.violation("versions", detail);
+        }
+    }
+
+    /// An item is sent out of a log.
+    pub(super) fn carried(&self, item: &Incoming) {
+        if let Some(record) = &item.record {
+            self.state.lock().enter(record);
+        }
+    }
+
+    /// A writer was told what a peer says of its record. The first final answer stands, until its peer loses its disk.
+    pub(super) fn heard(&self, dot: &Dot, said: &PeerReply) {
+        let mut state = self.state.lock();
+        let answers = state.answers.entry(dot.clone()).or_default();
+        match &said.reply {
+            Reply::Busy { reason: Busy::Recovering } => {
+                answers.remove(&said.peer);
+            }
+            Reply::Busy { .. } => {}
+            reply => {
+                answers.entry(said.peer.clone()).or_insert_with(|| (reply.clone(), said.at));
+            }
+        }
+    }
+
+    /// A peer has said something of a record: what it claims to hold is held against it.
+    pub(super) fn claimed(&self, dot: &Dot, said: &PeerReply) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let issued = state.issued.get(&dot.lineage).and_then(|dots| dots.get(&dot.seq));
+        let Some(issued) = issued else { return };
+        let claims = match &said.reply {
+            Reply::Stored => &issued.version,
+            Reply::Superseded { version, .. } => version,
+            _ => return,
+        };
+        let claimed = state.claimed.entry(said.peer.clone()).or_default();
+        match claimed.get_mut(&issued.key) {
+            Some(newest) if *newest >= *claims => {}
+            Some(newest) => *newest = claims.clone(),
+            None => {
+                claimed.insert(issued.key, claims.clone());
+            }
+        }
+    }
+
+    // What members hold.
+
+    /// A member loses its disk, or part of it, on purpose: what it claimed is not held against it.
+    pub(super) fn excuse(&self, index: usize, member: &PeerId) {
+        let mut state = self.state.lock();
+        state.excused.insert(index);
+        state.claimed.remove(member);
+        state.frontiers.remove(member);
+    }
+
+    pub(super) fn rolled_back(&self, index: usize, member: &PeerId) {
+        let mut state = self.state.lock();
+        if !state.excused.contains(&index) {
+            state.violation("rollback", format!("{member} lost nothing and was said to have"));
+        }
+    }
+
+    /// A member has started: in a lineage that was never used, and holding all it claimed before.
+    pub(super) fn started(
+        &self,
+        member: &PeerId,
+        lineage: &Lineage,
+        frontier: &Frontier,
+        current: impl Fn(usize) -> QuorumRead,
+    ) {
+        {
+            let mut state = self.state.lock();
+            if !state.lineages.insert(lineage.clone()) || state.issued.contains_key(lineage) {
+                state.violation("epochs", format!("{lineage} was used before"));
+            }
+            let before = state.frontiers.get(member);
+            if before.is_some_and(|before| !frontier.covers(before)) {
+                state.violation("frontiers", format!("{member} holds less than it announced"));
+            }
+            let claimed = state.claimed.get(member).cloned().unwrap_or_default();
+            for (key, version) in claimed {
+                if !state.reaches(key, current(key).as_ref(), &version) {
+                    let detail = format!("{member} acknowledged {version} of key {key}, lost it");
+                    state.violation("durability", detail);
+                }
+            }
+        }
+        self.looked_at(member, frontier, current);
+    }
+
+    /// What a member's frontier covers is there, or something newer, or purged; and nothing is there that nobody wrote.
+    pub(super) fn looked_at(
+        &self,
+        member: &PeerId,
+        frontier: &Frontier,
+        current: impl Fn(usize) -> QuorumRead,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let mut covered: BTreeMap<usize, &Version> = BTreeMap::new();
+        for (lineage, held) in frontier.iter() {
+            let Some(dots) = state.issued.get(lineage) else { continue };
+            for (_, issued) in dots.iter().filter(|(seq, _)| held.contains(**seq)) {
+                let newest = covered.entry(issued.key).or_insert(&issued.version);
+                *newest = (*newest).max(&issued.version);
+            }
+        }
+        let lacking: Vec<String> = covered
+            .into_iter()
+            .filter(|(key, version)| !state.reaches(*key, current(*key).as_ref(), version))
+            .map(|(key, version)| format!("{member} covers {version} of key {key}, holds less"))
+            .collect();
+        lacking.into_iter().for_each(|detail| state.violation("frontiers", detail));
+        let keys: BTreeSet<usize> = state.submitted.values().map(|write| write.key).collect();
+        for key in keys {
+            if let Some((version, digest)) = current(key) {
+                state.check_known(key, &version, &digest);
+            }
+        }
+        state.frontiers.insert(member.clone(), frontier.clone());
+    }
+
+    /// At the end, every member holds the newest committed version of every key, or a newer one.
+    pub(super) fn ended(&self, member: &PeerId, current: impl Fn(usize) -> QuorumRead) {
+        let mut state = self.state.lock();
+        let lost: Vec<String> = state
+            .committed
+            .iter()
+            .filter(|(key, (version, _))| !state.reaches(**key, current(**key).as_ref(), version))
+            .map(|(key, (version, _))| format!("{member} lacks committed {version} of key {key}"))
+            .collect();
+        lost.into_iter().for_each(|detail| state.violation("acknowledged", detail));
+    }
+
+    pub(super) fn elapsed(&self, since: Instant) -> Duration {
+        self.clock.now().saturating_duration_since(since)
+    }
+}
+
+impl State {
+    fn violation(&mut self, check: &'static str, detail: String) {
+        let violation = Violation { check, detail };
+        if self.violations.len() < VIOLATIONS_MAX && !self.violations.contains(&violation) {
+            self.violations.push(violation);
+        }
+    }
+
+    /// Whether what is held of a key is at least that version; nothing at all is, if the key may have been purged.
+    fn reaches(&self, key: usize, held: Option<&(Version, Digest)>, version: &Version) -> bool {
+        match held {
+            Some((held, _)) => held >= version,
+            None => self.deleted.get(&key).is_some_and(|deleted| deleted >= version),
+        }
+    }
+
+    fn is_excused(&self, member: &PeerId) -> bool {
+        // Members are named by their number, from 1.
+        let number = member.as_str().trim_start_matches('n').parse::<usize>();
+        number.is_ok_and(|number| self.excused.contains(&number.wrapping_sub(1)))
+    }
+
+    /// Enters a record by its dot and version. Tells whether it was new.
+    fn enter(&mut self, record: &Record) -> bool {
+        let (dot, version) = (&record.dot, record.version());
+        let Some(write) = self.submitted.get(&record.digest) else {
+            self.violation("phantoms", format!("nobody wrote {dot}"));
+            return false;
+        };
+        let (key, was_not_applied, is_delete) = (write.key, write.was_not_applied, write.is_delete);
+        if was_not_applied {
+            self.violation("verdicts", format!("{dot} was not applied, and goes round"));
+        }
+        if is_delete {
+            let deleted = self.deleted.entry(key).or_insert_with(|| version.clone());
+            *deleted = deleted.clone().max(version.clone());
+        }
+        let known = self.versions.entry(version.clone()).or_insert(record.digest);
+        if *known != record.digest {
+            self.violation("versions", format!("{version} names two writes"));
+        }
+        let dots = self.issued.entry(dot.lineage.clone()).or_default();
+        let issued = Issued { version, digest: record.digest, key };
+        match dots.get(&dot.seq) {
+            None => {
+                dots.insert(dot.seq, issued);
+                true
+            }
+            Some(known) => {
+                if (&known.version, &known.digest) != (&issued.version, &issued.digest) {
+                    self.violation("dots", format!("{dot} names two writes"));
+                }
+                false
+            }
+        }
+    }
+
+    fn check_known(&mut self, key: usize, version: &Version, digest: &Digest) {
+        match self.submitted.get(digest) {
+            Some(write) if write.key == key => {
+                if write.was_not_applied {
+                    let detail = format!("{version} of key {key} was not applied, and is there");
+                    self.violation("verdicts", detail);
+                }
+            }
+            _ => {
+                self.violation("phantoms", format!("key {key} holds what nobody wrote: {version}"));
+            }
+        }
+        if self.versions.get(version).is_some_and(|known| known != digest) {
+            self.violation("versions", format!("{version} of key {key} has another content"));
+        }
+    }
+}
+
+fn raise(floors: &mut BTreeMap<usize, (Version, bool)>, key: usize, to: (Version, bool)) {
+    let floor = floors.entry(key).or_insert_with(|| to.clone());
+    if floor.0 < to.0 {
+        *floor = to;
+    }
+}

@@ -1,0 +1,245 @@
+//! What goes wrong: drawn from the seed, one thing after the other, often several at once.
+
+use std::time::Duration;
+
+use super::program::{DiskMood, Subject};
+use super::rng::SeededRandom;
+use super::run::Run;
+use crate::ports::Clock;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What may be done to a mesh.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Kill,
+    CutPower,
+    Wipe,
+    CutOneWay,
+    CutPair,
+    Isolate,
+    Partition,
+    SlowPath,
+    Loss,
+    Reset,
+    SlowDisk,
+    FailDisk,
+    LyingDisk,
+    StepClock,
+}
+
+/// Does things until the mesh is healed.
+pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
+    let shared = &run.shared;
+    let deeds = deeds(&run);
+    // A run is either busy or quiet.
+    let longest = random.between(shared.faults.pause.0 * 4, shared.faults.pause.1);
+    // At most so many disks may lose something that a committed write survives.
+    let mut losses_left = if random.happens(300) { shared.policy.w() - 1 } else { 0 };
+    let mut sufferers = Vec::new();
+    while !deeds.is_empty() {
+        let pause = random.between(shared.faults.pause.0, longest);
+        shared.clock.sleep_until(shared.clock.now() + pause).await;
+        if shared.clock.now() >= shared.heal_at {
+            return;
+        }
+        run.restart_failed();
+        let deed = deeds[usize::try_from(random.below(deeds.len() as u64)).unwrap_or(0)];
+        let victim = usize::try_from(random.below(shared.names.len() as u64)).unwrap_or(0);
+        if matches!(deed, Deed::Wipe | Deed::LyingDisk) {
+            if losses_left == 0 || sufferers.contains(&victim) {
+                continue;
+            }
+            losses_left -= 1;
+            sufferers.push(victim);
+        }
+        commit(&run, deed, victim, &random);
+    }
+}
+
+fn deeds<S: Subject>(run: &Run<S>) -> Vec<Deed> {
+    let (faults, subject) = (&run.shared.faults, &run.shared.subject);
+    let mut deeds = Vec::new();
+    if faults.crashes {
+        deeds.extend([Deed::Kill, Deed::CutPower, Deed::CutPower, Deed::Kill]);
+    }
+    if faults.cuts {
+        deeds.extend([Deed::CutOneWay, Deed::CutPair, Deed::Isolate, Deed::Partition]);
+    }
+    if faults.bad_network {
+        deeds.extend([Deed::SlowPath, Deed::Loss, Deed::Reset, Deed::Reset]);
+    }
+    if faults.bad_disks {
+        deeds.extend([Deed::SlowDisk, Deed::FailDisk]);
+    }
+    if faults.lost_disks && subject.bears_lost_disks() {
+        deeds.extend([Deed::Wipe, Deed::LyingDisk]);
+    }
+    if !faults.clock_step_max.is_zero() {
+        deeds.push(Deed::StepClock);
+    }
+    deeds
+}
+
+fn commit<S: Subject>(run: &Run<S>, deed: Deed, victim: usize, random: &SeededRandom) {
+    let shared = &run.shared;
+    let n = shared.names.len();
+    let other = (victim + 1 + usize::try_from(random.below(n as u64 - 1)).unwrap_or(0)) % n;
+    let now = shared.clock.now();
+    let until = now + random.between(SECOND / 5, 15 * SECOND);
+    shared.trace.event("fault", (deed as u64, victim as u64), || {
+        format!("{deed:?} {} (and {})", shared.names[victim], shared.names[other])
+    });
+    shared.history.count(name(deed));
+    match deed {
+        Deed::Kill => crash(run, victim, Crash::Kill, random),
+        Deed::CutPower => crash(run, victim, Crash::Power, random),
+        Deed::Wipe => crash(run, victim, Crash::Wipe, random),
+        Deed::CutOneWay => shared.net.cut(victim, other, until),
+        Deed::CutPair => {
+            shared.net.cut(victim, other, until);
+            shared.net.cut(other, victim, until);
+        }
+        Deed::Isolate => {
+            let ways = random.below(3);
+            for peer in (0..n).filter(|peer| *peer != victim) {
+                if ways != 0 {
+                    shared.net.cut(victim, peer, until);
+                }
+                if ways != 1 {
+                    shared.net.cut(peer, victim, until);
+                }
+            }
+        }
+        Deed::Partition => {
+            let sides: Vec<bool> = (0..n).map(|_| random.happens(500)).collect();
+            for from in 0..n {
+                for to in (0..n).filter(|to| sides[from] != sides[*to]) {
+                    shared.net.cut(from, to, until);
+                }
+            }
+        }
+        Deed::SlowPath => {
+            let longest = random.between(SECOND / 100, SECOND);
+            shared.net.set_latency(victim, other, (longest / 4, longest));
+            let net = std::sync::Arc::clone(&shared.net);
+            after(run, until, move || {
+                net.set_latency(victim, other, (SECOND / 5_000, SECOND / 300));
+            });
+        }
+        Deed::Loss => {
+            shared.net.set_loss(random.below(300));
+            let net = std::sync::Arc::clone(&shared.net);
+            after(run, until, move || net.set_loss(0));
+        }
+        Deed::Reset => {
+            let connections = shared.net.connections();
+            if let Some(place) = random.below(u64::MAX).checked_rem(connections.len() as u64) {
+                connections[usize::try_from(place).unwrap_or(0)].reset();
+            }
+        }
+        Deed::SlowDisk => {
+            let longest = random.between(SECOND / 20, 2 * SECOND);
+            shared.slots.borrow_mut()[victim].disk_delay = (longest / 4, longest);
+            let of = run.clone();
+            after(run, until, move || {
+                let fast = (SECOND / 10_000, SECOND / 500);
+                of.shared.slots.borrow_mut()[victim].disk_delay = fast;
+            });
+        }
+        Deed::FailDisk => shared.slots.borrow_mut()[victim].disk_mood = DiskMood::Failing,
+        Deed::LyingDisk => {
+            shared.slots.borrow_mut()[victim].disk_mood = DiskMood::Lying;
+            let of = run.clone();
+            let random = random.branch(7);
+            after(run, until, move || {
+                of.shared.slots.borrow_mut()[victim].disk_mood = DiskMood::Honest;
+                crash(&of, victim, Crash::Lied, &random);
+            });
+        }
+        Deed::StepClock => {
+            let furthest = shared.faults.clock_step_max.as_millis();
+            // Mostly small steps: large ones soon leave no clock to be trusted.
+            let furthest = u64::try_from(furthest).unwrap_or(u64::MAX) >> (2 * random.below(5));
+            let millis = i64::try_from(random.below(2 * furthest + 1)).unwrap_or(0)
+                - i64::try_from(furthest).unwrap_or(0);
+            shared.slots.borrow()[victim].clock.step(millis);
+        }
+    }
+}
+
+const fn name(deed: Deed) -> &'static str {
+    match deed {
+        Deed::Kill => "kills",
+        Deed::CutPower => "power cuts",
+        Deed::Wipe => "wiped disks",
+        Deed::CutOneWay => "one-way cuts",
+        Deed::CutPair => "cut pairs",
+        Deed::Isolate => "isolations",
+        Deed::Partition => "partitions",
+        Deed::SlowPath => "slow paths",
+        Deed::Loss => "times of loss",
+        Deed::Reset => "broken connections",
+        Deed::SlowDisk => "slow disks",
+        Deed::FailDisk => "failing disks",
+        Deed::LyingDisk => "lying disks",
+        Deed::StepClock => "clock steps",
+    }
+}
+
+/// How a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    Kill,
+    Power,
+    /// A power cut that shows what a disk had only said to have synced.
+    Lied,
+    Wipe,
+}
+
+/// Ends the program of a member and starts it again after a while.
+fn crash<S: Subject>(run: &Run<S>, victim: usize, crash: Crash, random: &SeededRandom) {
+    let shared = &run.shared;
+    if matches!(crash, Crash::Lied | Crash::Wipe) {
+        shared.history.excuse(victim, &shared.names[victim]);
+    }
+    run.stop(victim);
+    let last = shared.slots.borrow().get(victim).and_then(|slot| slot.last.clone());
+    if let Some((seat, program)) = last {
+        if crash != Crash::Kill {
+            shared.subject.cut_power(&seat, &program);
+        }
+        if crash == Crash::Wipe {
+            let _wiped = shared.subject.wipe(&seat);
+        }
+    }
+    // Some peers learn of it at once, from a socket that answers for a dead process; others wait in vain.
+    for connection in shared.net.connections() {
+        let theirs = [(connection.dialler, 1), (connection.server, 0)];
+        for (member, other_end) in theirs {
+            let peer = [connection.dialler, connection.server][other_end];
+            if member == victim && random.happens(500) && !shared.net.is_cut(victim, peer) {
+                connection.over[other_end].happen();
+            }
+        }
+    }
+    let longest = if random.happens(600) { SECOND } else { 12 * SECOND };
+    let at = shared.clock.now() + random.between(SECOND / 100, longest);
+    let of = run.clone();
+    after(run, at, move || {
+        if of.running(victim).is_none() {
+            of.start(victim);
+        }
+    });
+}
+
+/// Does something at a time, unless the mesh is healed before.
+fn after<S: Subject>(run: &Run<S>, at: std::time::Instant, deed: impl FnOnce() + 'static) {
+    let (clock, heal_at) = (run.shared.clock.clone(), run.shared.heal_at);
+    run.shared.tasks.spawn(None, async move {
+        clock.sleep_until(at).await;
+        if clock.now() < heal_at {
+            deed();
+        }
+    });
+}
