@@ -89,6 +89,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
                 held = self.store.frontier();
                 let look_again = self.clock.sleep_until(self.peer.look_again(self.clock.now()));
                 tokio::select! {
+                    biased;
                     () = self.peer.catch_up_ready.notified() => {}
                     () = look_again => {}
                 }
@@ -221,6 +222,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> CatchUp<'_, S> {
         self.peer.ask(question, deadline, now, answers);
         let silent = Answer::Unavailable(quorum_core::Unavailable::Unreachable);
         tokio::select! {
+            biased;
             answer = answer.recv() => answer.map_or(silent, |answer| answer.answer),
             () = self.clock.sleep_until(deadline) => silent,
         }

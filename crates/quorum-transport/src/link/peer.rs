@@ -709,8 +709,9 @@ impl State {
             (None, None) => return,
         };
         let covers = item.covered();
-        let overwritten: Vec<Dot> =
+        let mut overwritten: Vec<Dot> =
             self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
+        overwritten.sort_unstable();
         let reply = if self.counts {
             Reply::Superseded { version, is_same_write: false }
         } else {

@@ -248,6 +248,7 @@ async fn attend<S: ReplicaStore + LogSource + QuerySource>(
     match ended {
         // What is at work is answered before the goodbye; the connection must stay whole until then.
         None => tokio::select! {
+            biased;
             () = lanes.end() => {}
             _lost = &mut answering => lanes.end().await,
         },
@@ -294,6 +295,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Lanes<'_, S> {
         let (report, mut ends) = mpsc::channel(1);
         loop {
             tokio::select! {
+                biased;
                 Some(error) = ends.recv() => return error,
                 opened = connection.accept_bi() => match opened {
                     Ok((acks, frames)) => self.spawn(acks, frames, report.clone()),
