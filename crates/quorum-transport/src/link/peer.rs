@@ -437,6 +437,11 @@ impl Peer {
         let mut state = self.state.lock();
         let state = &mut *state;
         // A connection that was given up says nothing more.
+        if state.known.is_none() {
+            return;
+        }
+        // What nobody waits for any more is held by the peer if it says so.
+        state.prune();
         let Some(known) = &mut state.known else { return };
         if let Some(frontier) = frontier {
             known.merge(frontier);
@@ -510,7 +515,13 @@ impl Peer {
             }
         }
         state.behind = false;
-        let mut owed = owed_to(us, held, known, &state.wanted_there).minus(&state.under_way);
+        let mut wanted = state.wanted_there.clone();
+        // Another member's record that a writer here brings: nobody else waits for the peer's word on it.
+        let brought = state.waiting.iter().filter(|(_, waiting)| waiting.is_wanted());
+        for (dot, _) in brought.filter(|(dot, _)| dot.lineage.origin != *us) {
+            wanted.insert(dot);
+        }
+        let mut owed = owed_to(us, held, known, &wanted).minus(&state.under_way);
         if !state.deferred.is_empty() {
             owed = owed.minus(&state.deferred.dots());
             for covers in state.deferred_covers.values() {
@@ -798,3 +809,6 @@ fn first_dot(dots: &Frontier) -> Option<Dot> {
     let (first, _) = set.intervals().next()?;
     Some(Dot { lineage: lineage.clone(), seq: first })
 }
+
+#[cfg(test)]
+mod tests;
