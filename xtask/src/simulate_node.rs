@@ -1,4 +1,5 @@
-//! `cargo xtask simulate-node`: seeded simulation of whole nodes, by the program in `xtask/simulate-node`.
+//! `cargo xtask simulate-node`: seeded simulation of whole nodes, by the program in `xtask/simulate-node`. With `--release`
+//! first, it is built with optimisation and without debug assertions.
 
 use anyhow::Result;
 
@@ -8,6 +9,10 @@ use crate::process;
 const PACKAGE: &str = "quorum-simulate-node";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut cargo = process::cargo(&["run", "--quiet", "--locked", "-p", PACKAGE, "--"]);
-    process::run(cargo.args(arguments))
+    let (profile, rest) = match arguments.split_first() {
+        Some((first, rest)) if first == "--release" => ("release", rest),
+        _ => ("dev", arguments),
+    };
+    let build = ["run", "--quiet", "--locked", "--profile", profile, "-p", PACKAGE, "--"];
+    process::run(process::cargo(&build).args(rest))
 }

@@ -92,6 +92,13 @@ impl Clients {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Returns once they were told to stop.
+    pub(crate) async fn stopped(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// What they have seen so far.
     pub(crate) fn seen(&self) -> parking_lot::MutexGuard<'_, Seen> {
         self.seen.lock()

@@ -50,6 +50,8 @@ pub(crate) struct Member {
     commit_millis_max: Arc<AtomicU64>,
     door: Mutex<Option<mpsc::Sender<Job>>>,
     stop: Notify,
+    /// Rings when a start of the node is over, for those who wait for answers.
+    over: Notify,
 }
 
 /// The address of a member, by its place from 0.
@@ -99,6 +101,7 @@ impl Member {
             commit_millis_max: Arc::new(AtomicU64::new(mesh.commit_millis_max)),
             door: Mutex::default(),
             stop: Notify::new(),
+            over: Notify::new(),
         })
     }
 
@@ -175,9 +178,21 @@ impl Member {
             })
         });
         let door = self.door.lock().clone()?;
+        let over = self.over.notified();
         door.try_send(job).ok()?;
         drop(door);
-        answered.await.ok()
+        tokio::select! {
+            biased;
+            answer = answered => answer.ok(),
+            () = over => None,
+        }
+    }
+
+    /// This start of the node is about to end, whatever it is at. Tells those who wait in the order in which they came:
+    /// the order in which a runtime drops its tasks depends on what ran before in this process.
+    pub(crate) fn forsake(&self) {
+        *self.door.lock() = None;
+        self.over.notify_waiters();
     }
 
     /// Asks the node to stop in order.

@@ -180,11 +180,13 @@ impl Nemesis {
     }
 
     fn kill(&mut self, sim: &mut Sim<'_>, member: usize) {
+        self.members[member].forsake();
         sim.crash(address(member));
         self.down.insert(member);
     }
 
     fn restart(&mut self, sim: &mut Sim<'_>, member: usize) {
+        self.members[member].forsake();
         sim.bounce(address(member));
         self.down.remove(&member);
     }
