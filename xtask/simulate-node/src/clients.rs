@@ -157,7 +157,7 @@ impl Clients {
         };
         let asked = self.members[to].ask(async move |service| service.read_as(request).await.ok());
         let found = tokio::time::timeout(PATIENCE, asked).await.ok().flatten().flatten()?;
-        let value = found.stored.and_then(|stored| stored.content.value.clone());
+        let value = found.stored.and_then(|stored| stored.content.value);
         // What is no number was written by nobody: it is kept as one that nobody writes.
         Some(value.map(|value| parsed(&value).unwrap_or(u64::MAX)))
     }

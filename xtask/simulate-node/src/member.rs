@@ -39,7 +39,7 @@ type Job = Box<dyn FnOnce(Service) -> Pin<Box<dyn Future<Output = ()> + Send>> +
 pub(crate) struct Member {
     pub(crate) name: PeerId,
     config: Config,
-    identity: Box<dyn Fn() -> anyhow::Result<NodeIdentity>>,
+    identity: Box<dyn Fn() -> anyhow::Result<NodeIdentity> + Send + Sync>,
     seed: u64,
     starts: AtomicU64,
     provider: Arc<CryptoProvider>,
@@ -80,7 +80,7 @@ impl Member {
     pub(crate) fn new(
         mesh: &Mesh,
         place: usize,
-        identity: impl Fn() -> anyhow::Result<NodeIdentity> + 'static,
+        identity: impl Fn() -> anyhow::Result<NodeIdentity> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let members = (0..mesh.count).map(|place| {
             let address = SocketAddr::new(address(place), PORT).to_string();

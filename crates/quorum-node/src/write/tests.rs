@@ -1,3 +1,5 @@
+//! What becomes of a write whose node is not what it took itself for.
+
 use quorum_core::Recovery;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a peer is told, owed and believed while writers here wait for its word.
+
 use quorum_core::{Digest, Durability, Epoch, Hlc, Record, Recovery, Silent, WriteId};
 
 use super::*;
