@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -219,7 +219,9 @@ impl Intake {
     }
 
     /// Ready once a job waits or the store is closed: for a committer that is a task.
-    pub(crate) fn poll_arrived(&self, context: &Context<'_>) -> Poll<()> {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn poll_arrived(&self, context: &std::task::Context<'_>) -> std::task::Poll<()> {
+        use std::task::Poll;
         let mut state = self.lock();
         if !state.queue.is_empty() || state.state == StoreState::Closed {
             return Poll::Ready(());
