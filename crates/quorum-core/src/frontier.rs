@@ -288,6 +288,14 @@ impl Frontier {
         Self { held: Arc::new(self.held.iter().filter_map(rest).collect()) }
     }
 
+    /// Becomes `now`, and gives what that covers beyond what was covered before: what is to be told to whoever was told
+    /// the rest.
+    pub fn advance_to(&mut self, now: Self) -> Option<Self> {
+        let more = now.minus(self);
+        *self = now;
+        (!more.is_empty()).then_some(more)
+    }
+
     /// The first intervals of this frontier, lineage by lineage, at most so many.
     #[must_use]
     pub fn clipped(&self, intervals_max: usize) -> Self {

@@ -214,6 +214,7 @@ impl Node {
             (self.service.endpoint().forgotten(), self.service.outdated());
         // Neither sender goes before the node does.
         tokio::select! {
+            biased;
             _ = forgotten.wait_for(|is_so| *is_so) => {}
             _ = outdated.wait_for(|is_so| *is_so) => {}
         }
@@ -271,6 +272,7 @@ impl Node {
             std::future::pending().await
         };
         tokio::select! {
+            biased;
             () = drained => {}
             () = hurried => {}
         }
@@ -387,6 +389,7 @@ async fn watch_rollback(service: Service, stop: CancellationToken) {
     let mut rolled_back = service.endpoint().rolled_back();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             seen = rolled_back.wait_for(|rolled_back| *rolled_back) => if seen.is_err() { return },
         }
@@ -440,6 +443,10 @@ async fn open_store(
     let identity =
         StoreIdentity { cluster: config.node.cluster_id(), node: config.node.name.clone() };
     let seams = StoreSeams { clock: world.clock(), guard, observer, random: world.random() };
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(disk) = world.disk() {
+        return Ok(disk.open(&identity, limits, seams, &|task| world.spawn(task))?);
+    }
     let directory = config.node.data_dir.clone();
     // Opening reads the log.
     let opening =

@@ -119,14 +119,22 @@ impl Writes {
         let timeout = request.timeout.unwrap_or(self.read_timeout);
         let deadline = deadline_after(self.clock.now(), timeout);
         let plan = Plan { consistency, r, w, overlapping: r + w > n, deadline };
-        self.read_quorum(&request.namespace, &request.key, plan).await
+        loop {
+            let losses = self.writer.store().losses();
+            let outcome = self.read_quorum(&request.namespace, &request.key, &plan).await;
+            // A member with an empty disk hears from the first peer that it had acknowledged something: then what it
+            // counted of its own was no answer.
+            if self.writer.store().losses() == losses {
+                return outcome;
+            }
+        }
     }
 
     async fn read_quorum(
         &self,
         namespace: &Namespace,
         key: &Key,
-        plan: Plan,
+        plan: &Plan,
     ) -> Result<ReadFound, ReadFailed> {
         let own = self.own(namespace, key)?;
         let tracker = self
@@ -146,7 +154,7 @@ impl Writes {
         let (stored, is_written) = match own.flatten().filter(|own| is_newest(&own.record)) {
             Some(own) => (own, at >= plan.w),
             None => {
-                let (from, record) = self.fetch(key, namespace, &tracker, &newest, &plan).await?;
+                let (from, record) = self.fetch(key, namespace, &tracker, &newest, plan).await?;
                 let is_written = is_newest(&record) && at >= plan.w;
                 let reply = self.take_in(&from, &record).await;
                 let is_here =
@@ -159,7 +167,7 @@ impl Writes {
             }
         };
         if !is_written && plan.w > 1 {
-            self.write_back(&stored.record, &plan).await?;
+            self.write_back(&stored.record, plan).await?;
         }
         Ok(found(Some(stored)))
     }

@@ -186,8 +186,7 @@ impl Service {
         after: u64,
         limit: usize,
     ) -> Result<Changes, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.changes(after, limit)).await
+        blocking(&self.parts.store, move |store| store.changes(after, limit)).await
     }
 
     /// Cancelled when the node begins to shut down.
@@ -214,8 +213,10 @@ impl Service {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Scan, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.scan(&namespace, &prefix, after.as_ref(), limit)).await
+        blocking(&self.parts.store, move |store| {
+            store.scan(&namespace, &prefix, after.as_ref(), limit)
+        })
+        .await
     }
 
     /// Live records of all namespaces on this node, in order, page by page.
@@ -228,8 +229,7 @@ impl Service {
         after: Option<ExportCursor>,
         limit: usize,
     ) -> Result<Export, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.export(after.as_ref(), limit)).await
+        blocking(&self.parts.store, move |store| store.export(after.as_ref(), limit)).await
     }
 
     /// What the node says about itself. With `with_digest`, everything it holds is read.
@@ -247,10 +247,7 @@ impl Service {
         let not_ready = self.not_ready();
         let exposure = self.exposure().await?;
         let content_digest = match with_digest {
-            true => {
-                let store = parts.store.clone();
-                Some(blocking(move || store.content_digest()).await?.to_string())
-            }
+            true => Some(blocking(&parts.store, |store| store.content_digest()).await?.to_string()),
             false => None,
         };
         Ok(NodeStatus {
@@ -329,10 +326,10 @@ impl Service {
     ///
     /// [`StoreError`] if the log cannot be read.
     pub async fn exposure(&self) -> Result<ExposureReport, StoreError> {
-        let (store, peers) = (self.parts.store.clone(), self.parts.endpoint.peers());
+        let peers = self.parts.endpoint.peers();
         let w = self.policies().default_policy().write().w();
         let lost = self.forgotten_peers();
-        blocking(move || exposed::report(&store, &peers, &lost, w)).await
+        blocking(&self.parts.store, move |store| exposed::report(store, &peers, &lost, w)).await
     }
 
     /// Everything that keeps this node from taking writes; nothing if it is ready.
@@ -552,6 +549,9 @@ impl Service {
 }
 
 /// Runs work that may wait for the disk where it holds up nobody else.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("reading the store does not panic")
+async fn blocking<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&Store) -> T + Send + 'static,
+) -> T {
+    store.aside(work).await.expect("reading the store does not panic")
 }

@@ -1,4 +1,4 @@
-//! Everything through which a node touches the world, apart from its disk: a simulation replaces all of it.
+//! Everything through which a node touches the world: a simulation replaces all of it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use quorum_core::{Clock, Observer, Random};
 use quorum_transport::{Seams, TransportError};
+
+#[cfg(any(test, feature = "testing"))]
+use crate::store::SlowDisk;
 
 /// The machine's randomness.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +26,8 @@ impl Random for SystemRandom {
 #[non_exhaustive]
 pub struct World {
     seams: Seams,
+    #[cfg(any(test, feature = "testing"))]
+    disk: Option<SlowDisk>,
 }
 
 impl fmt::Debug for World {
@@ -46,7 +51,11 @@ impl World {
     /// A world made of the given seams. The node puts its own observer in.
     #[must_use]
     pub const fn new(seams: Seams) -> Self {
-        Self { seams }
+        Self {
+            seams,
+            #[cfg(any(test, feature = "testing"))]
+            disk: None,
+        }
     }
 
     /// The same world with another clock: for a node whose time a test turns.
@@ -54,6 +63,20 @@ impl World {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.seams.clock = clock;
         self
+    }
+
+    /// The same world with a disk in memory, on which a task of this world commits: then nothing of a node runs outside it.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_disk(mut self, disk: SlowDisk) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// The disk in memory, if there is one.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn disk(&self) -> Option<SlowDisk> {
+        self.disk.clone()
     }
 
     /// The peer socket's address.

@@ -94,7 +94,7 @@ pub enum WriteFailed {
         /// Who answered, and why the others did not.
         too_few: TooFewAnswers,
     },
-    /// An earlier attempt was found, and could not be driven to an end now. Retry with the same write id.
+    /// It, or an earlier attempt that was found, could not be driven to an end now. Retry with the same write id.
     #[error("indeterminate: {detail}")]
     Unsettled {
         /// Its id.
@@ -190,7 +190,19 @@ impl Writes {
             })
         })?;
         let span = tracing::debug_span!("quorum.commit", namespace = %request.namespace);
-        self.admitted(request).instrument(span).await
+        self.vouched_for(request).instrument(span).await
+    }
+
+    /// The outcome, unless this node has learned meanwhile that it had lost what it acknowledged. A member with an empty
+    /// disk hears that from the first peer, which may be the one whose ack completes the quorum: by then the write is
+    /// stamped without knowing what was committed with this node's lost copy, and perhaps below it.
+    async fn vouched_for(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
+        let losses = self.writer.store().losses();
+        let receipt = self.admitted(request).await?;
+        if self.writer.store().losses() == losses {
+            return Ok(receipt);
+        }
+        Err(lost_unawares(receipt.write_id))
     }
 
     async fn admitted(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
@@ -266,6 +278,9 @@ impl Writes {
             if let Some((record, overwritten)) =
                 self.find_anywhere(&op, kind, options.w, deadline).await?
             {
+                if self.is_recovering() {
+                    return Err(lost_unawares(op.write_id));
+                }
                 options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
                 return Ok(self.writer.resume(record, overwritten, options).await?);
             }
@@ -452,6 +467,12 @@ impl Writes {
     }
 }
 
+/// Of a write whose copy here does not count, since it was made without knowing what this node had acknowledged.
+fn lost_unawares(write_id: WriteId) -> WriteFailed {
+    let detail = "this node has lost its data, and may have stamped it below what was committed";
+    WriteFailed::Unsettled { write_id, detail: detail.to_owned() }
+}
+
 /// A write id that says when it was made: a UUID of version 7 (RFC 9562, section 5.7), so that a retry that comes too
 /// late is known to be too late.
 pub(crate) fn fresh_write_id(random: &dyn Random, wall_millis: u64) -> WriteId {
@@ -463,3 +484,6 @@ pub(crate) fn fresh_write_id(random: &dyn Random, wall_millis: u64) -> WriteId {
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     WriteId::from_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use crate::fanout::QuicPeers;
 use crate::identity::{NodeIdentity, Roster};
 use crate::link::dial::Dialler;
 use crate::link::peer::Peer;
+use crate::quic_random;
 use crate::seams::Seams;
 use crate::server::accept::{Server, Serving};
 use crate::status::PeerStatus;
@@ -67,10 +68,10 @@ impl Endpoint {
         store: Arc<S>,
     ) -> Result<Self, TransportError> {
         check_name(&roster, identity)?;
-        let server = tls::server(identity, &seams.provider, &config)?;
-        let client = tls::client(identity, &seams.provider, &config)?;
+        let server = tls::server(identity, &seams, &config)?;
+        let client = tls::client(identity, &seams, &config)?;
         let quic = quinn::Endpoint::new_with_abstract_socket(
-            quinn::EndpointConfig::default(),
+            seams.quic_random.as_ref().map(quic_random::endpoint).unwrap_or_default(),
             Some(server),
             Arc::clone(&seams.socket),
             Arc::clone(&seams.runtime),
@@ -208,8 +209,8 @@ impl Endpoint {
     /// As [`start`](Self::start); the old identity stays in use then.
     pub fn reload(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
         check_name(&self.roster, identity)?;
-        let server = tls::server(identity, &self.seams.provider, &self.config)?;
-        let client = tls::client(identity, &self.seams.provider, &self.config)?;
+        let server = tls::server(identity, &self.seams, &self.config)?;
+        let client = tls::client(identity, &self.seams, &self.config)?;
         self.quic.set_server_config(Some(server));
         self.client.store(Arc::new(client));
         Ok(())

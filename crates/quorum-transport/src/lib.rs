@@ -72,6 +72,7 @@ mod fanout;
 mod frames;
 mod identity;
 mod link;
+mod quic_random;
 mod seams;
 mod server;
 mod status;

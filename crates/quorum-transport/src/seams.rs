@@ -24,6 +24,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// The source of jitter.
     pub random: Arc<dyn Random>,
+    /// Where QUIC takes its connection ids, keys and jitter from; the machine if `None`.
+    pub quic_random: Option<Arc<dyn Random>>,
     /// TLS cryptography.
     pub provider: Arc<CryptoProvider>,
     /// Who hears of acks, drift, skew and refused handshakes.
@@ -43,6 +45,7 @@ impl Seams {
             runtime: Arc::new(TokioRuntime),
             clock: Arc::new(TokioClock::new()),
             random,
+            quic_random: None,
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             observer,
         }

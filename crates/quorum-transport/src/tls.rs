@@ -5,12 +5,13 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig as QuicTransport, VarInt};
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use crate::config::TransportConfig;
 use crate::error::TransportError;
 use crate::identity::NodeIdentity;
+use crate::quic_random;
+use crate::seams::Seams;
 use crate::wire::PROTOCOL;
 
 /// Streams a peer may have open at once: control, three lanes of records, and one of questions.
@@ -29,9 +30,10 @@ fn identity(error: impl std::fmt::Display) -> TransportError {
 /// What a peer that dials us must show: a certificate of one of our authorities.
 pub(crate) fn server(
     identity_of: &NodeIdentity,
-    provider: &Arc<CryptoProvider>,
+    seams: &Seams,
     config: &TransportConfig,
 ) -> Result<quinn::ServerConfig, TransportError> {
+    let provider = &seams.provider;
     let roots = Arc::new(identity_of.roots.clone());
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
         .build()
@@ -55,16 +57,19 @@ pub(crate) fn server(
     server.incoming_buffer_size(INCOMING_BYTES_MAX);
     server.incoming_buffer_size_total(INCOMING_BYTES_MAX * config.handshakes_max as u64);
     server.migration(false);
+    if let Some(random) = &seams.quic_random {
+        quic_random::server(&mut server, &**random, &seams.clock);
+    }
     Ok(server)
 }
 
 /// What a peer that we dial must show: a certificate of one of our authorities that carries its name.
 pub(crate) fn client(
     identity_of: &NodeIdentity,
-    provider: &Arc<CryptoProvider>,
+    seams: &Seams,
     config: &TransportConfig,
 ) -> Result<quinn::ClientConfig, TransportError> {
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&seams.provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(identity)?
         .with_root_certificates(identity_of.roots.clone())
@@ -79,6 +84,9 @@ pub(crate) fn client(
     // One side is enough: the answer keeps the other one alive.
     quic.keep_alive_interval(Some(config.keep_alive));
     client.transport_config(Arc::new(quic));
+    if let Some(random) = &seams.quic_random {
+        quic_random::client(&mut client, random);
+    }
     Ok(client)
 }
 

@@ -180,8 +180,10 @@ pub struct Link<F, R> {
     /// Changes when the peer comes back as another incarnation.
     life: u64,
     lineage: Option<Lineage>,
-    /// What the peer durably holds, as far as it told us.
+    /// What the peer durably holds, as far as it told us, but for what still waits for a word on it.
     known: Option<Frontier>,
+    /// All that it has told us on this connection.
+    said: Frontier,
     /// What else it says of itself.
     announcement: Option<Announcement>,
     /// Whether its acks and answers count.
@@ -222,6 +224,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             life: 0,
             lineage: None,
             known: None,
+            said: Frontier::new(),
             announcement: None,
             counts: false,
             under_way: Frontier::new(),
@@ -324,6 +327,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         self.prune();
         let mut undecided: Vec<Dot> = self.waiting.keys().cloned().collect();
         undecided.sort_unstable();
+        self.said = frontier.clone();
         for dot in &undecided {
             frontier.remove(dot);
         }
@@ -429,23 +433,29 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         taken
     }
 
-    /// The peer says what it durably holds now, or that it is what it said last. Tells whether that is news.
-    pub fn reported(&mut self, frontier: Option<&Frontier>) -> bool {
+    /// The peer says what it durably holds beyond what it said before, if anything. Tells whether that is news.
+    pub fn reported(&mut self, more: Option<&Frontier>) -> bool {
         // A connection that was given up says nothing more.
+        if self.known.is_none() {
+            return false;
+        }
+        // What nobody waits for any more is held by the peer if it ever said so.
+        self.prune();
         let Some(known) = &mut self.known else { return false };
-        if let Some(frontier) = frontier {
-            known.merge(frontier);
-            // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way
-            // of another member, and only a reply counts.
-            for dot in self.waiting.keys().filter(|dot| !self.under_way.contains(dot)) {
-                known.remove(dot);
-            }
+        if let Some(more) = more {
+            self.said.merge(more);
+        }
+        known.merge(&self.said);
+        // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way
+        // of another member, and only a reply counts.
+        for dot in self.waiting.keys().filter(|dot| !self.under_way.contains(dot)) {
+            known.remove(dot);
         }
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !self.under_way.is_empty() {
             self.under_way = self.under_way.minus(known);
         }
-        frontier.is_some()
+        more.is_some()
     }
 
     /// What the peer says of itself, and the incarnation in which it was last known complete here.
@@ -478,7 +488,13 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             }
         }
         self.behind = false;
-        let mut owed = owed_to(us, held, known, &self.wanted_there).minus(&self.under_way);
+        let mut wanted = self.wanted_there.clone();
+        // Another member's record that a writer here brings: nobody else waits for the peer's word on it.
+        let brought = self.waiting.iter().filter(|(_, waiting)| waiting.is_wanted());
+        for (dot, _) in brought.filter(|(dot, _)| dot.lineage.origin != *us) {
+            wanted.insert(dot);
+        }
+        let mut owed = owed_to(us, held, known, &wanted).minus(&self.under_way);
         if !self.deferred.is_empty() {
             owed = owed.minus(&self.deferred.dots());
             for covers in self.deferred_covers.values() {

@@ -31,9 +31,8 @@ pub(crate) async fn rescue(service: &Service) {
         return;
     }
     let (data_dir, frontier) = (service.config().node.data_dir.clone(), store.frontier());
-    let rescue = move || rescue_from(&data_dir, &frontier);
     // A panic in there was logged by the runtime's hook; the directories stay.
-    let _ = tokio::task::spawn_blocking(rescue).await;
+    let _panicked = store.aside(move |_| rescue_from(&data_dir, &frontier)).await.is_none();
 }
 
 fn rescue_from(data_dir: &Path, frontier: &Frontier) {

@@ -135,13 +135,12 @@ impl Scrub {
     async fn pass(&mut self) {
         let (mut after, mut pages): (Option<Bytes>, usize) = (None, 0);
         loop {
-            let (store, from) = (self.store().clone(), after.clone());
-            let reading =
-                tokio::task::spawn_blocking(move || store.scrub_page(from.as_deref())).await;
+            let from = after.clone();
+            let reading = self.store().aside(move |store| store.scrub_page(from.as_deref())).await;
             let page = match reading {
-                Ok(Ok(page)) => page,
-                Ok(Err(StoreError::Closed)) | Err(_) => return,
-                Ok(Err(error)) => {
+                Some(Ok(page)) => page,
+                Some(Err(StoreError::Closed)) | None => return,
+                Some(Err(error)) => {
                     tracing::error!(%error, "the scrub cannot read on; if the disk is damaged, move the data directory away and let the node refill from its peers");
                     self.found(ScrubFinding::Corrupt);
                     return;
@@ -212,9 +211,9 @@ impl Scrub {
 
     /// Whether what is stored under a key is no longer damaged: another write may have taken its place.
     async fn is_sound(&self, key: &Bytes) -> bool {
-        let (store, key) = (self.store().clone(), key.clone());
-        let reading = tokio::task::spawn_blocking(move || store.is_sound_at(&key));
-        reading.await.is_ok_and(|read| read.unwrap_or(false))
+        let key = key.clone();
+        let reading = self.store().aside(move |store| store.is_sound_at(&key));
+        reading.await.is_some_and(|read| read.unwrap_or(false))
     }
 
     /// Compares a range with a peer.
@@ -241,11 +240,11 @@ impl Scrub {
         };
         if is_complete {
             let theirs = RangeSum { records, digest, is_complete };
-            let (store, from, to) = (self.store().clone(), after.clone(), through.clone());
-            let ours = tokio::task::spawn_blocking(move || {
-                store.range_digest(from.as_deref(), to.as_deref(), ignored)
-            });
-            if ours.await.is_ok_and(|ours| ours.is_ok_and(|ours| ours == theirs)) {
+            let (from, to) = (after.clone(), through.clone());
+            let ours = self
+                .store()
+                .aside(move |store| store.range_digest(from.as_deref(), to.as_deref(), ignored));
+            if ours.await.is_some_and(|ours| ours.is_ok_and(|ours| ours == theirs)) {
                 return;
             }
         }
@@ -268,10 +267,9 @@ impl Scrub {
             };
             let last = theirs.last().map(|entry| entry.key.clone());
             let to = if is_complete { through.clone() } else { last.clone() };
-            let (store, from) = (self.store().clone(), after.clone());
-            let ours =
-                tokio::task::spawn_blocking(move || store.range(from.as_deref(), to.as_deref()));
-            let Ok(Ok((ours, _))) = ours.await else { return };
+            let from = after.clone();
+            let ours = self.store().aside(move |store| store.range(from.as_deref(), to.as_deref()));
+            let Some(Ok((ours, _))) = ours.await else { return };
             for difference in differences(&ours, &theirs, ignored) {
                 self.settle_one(peer, difference).await;
             }

@@ -44,8 +44,8 @@ enum Answer {
 
 /// What is committed and not yet synced.
 #[derive(Default)]
-struct Unsynced {
-    since: Option<Instant>,
+pub(super) struct Unsynced {
+    pub(super) since: Option<Instant>,
     covered: Vec<(LineageNumber, u64, u64)>,
     /// Relaxed writes that were answered already.
     staged: Vec<(WriteId, Dot)>,
@@ -54,15 +54,15 @@ struct Unsynced {
 
 /// The state of the committing thread.
 pub(crate) struct Committer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
     /// The lock on the directory, held until the engine is closed.
     directory: Option<Directory>,
     latest: Arc<dyn View>,
     held: Held,
-    unsynced: Unsynced,
+    pub(super) unsynced: Unsynced,
     /// Not before this time.
-    next_commit: Option<Instant>,
+    pub(super) next_commit: Option<Instant>,
 }
 
 impl Committer {
@@ -105,7 +105,7 @@ impl Committer {
     }
 
     /// Commits a batch of jobs. On an error the store has failed before anybody who waits is told.
-    fn step(&mut self, jobs: Vec<Job>) -> Result<(), Stopped> {
+    pub(super) fn step(&mut self, jobs: Vec<Job>) -> Result<(), Stopped> {
         let shared = self.shared.clone();
         let mut draft =
             Draft::new(&mut self.held, self.latest.as_ref(), &shared.lineages, &shared.config);
@@ -150,7 +150,7 @@ impl Committer {
     }
 
     /// Syncs what is committed and not yet synced, if anything is.
-    fn sync(&mut self) -> Result<(), Stopped> {
+    pub(super) fn sync(&mut self) -> Result<(), Stopped> {
         if self.unsynced.since.is_some() {
             let started = self.shared.clock.now();
             self.commit_to_engine(Batch::default(), Sync::Data)?;
@@ -223,7 +223,7 @@ impl Committer {
     }
 
     /// Closes the engine, then says on disk that nothing was left undone, then lets go of the directory.
-    fn close(self) {
+    pub(super) fn close(self) {
         self.shared.withdraw();
         let Self { engine, latest, directory, .. } = self;
         let last_commit = engine.last_commit();

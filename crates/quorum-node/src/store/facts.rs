@@ -43,6 +43,13 @@ impl Default for Facts {
     }
 }
 
+/// What is known of losses at a moment, to be compared with another moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Losses {
+    is_recovering: bool,
+    recovered_at: u64,
+}
+
 /// One thing to be remembered from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -155,6 +162,14 @@ impl Store {
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         self.shared.facts.read().recovery
+    }
+
+    /// How often this store is known to have lost what its member acknowledged. If it is more often after an answer than
+    /// before, the answer was given without knowing.
+    pub(crate) fn losses(&self) -> Losses {
+        let facts = self.shared.facts.read();
+        let is_recovering = facts.recovery == Recovery::Recovering;
+        Losses { is_recovering, recovered_at: facts.recovered_at }
     }
 
     /// Says durably how complete the store is.

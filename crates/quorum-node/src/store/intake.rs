@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -122,6 +123,8 @@ pub(crate) struct IntakeState {
     queued_bytes: usize,
     /// The ceiling that is on its way to the disk, and who waits for it.
     reserving: Option<(Hlc, Vec<oneshot::Sender<()>>)>,
+    /// The committer, if it is a task that waits.
+    committer: Option<Waker>,
 }
 
 /// The queue and the sequencer.
@@ -141,6 +144,7 @@ impl Intake {
             queued_records: 0,
             queued_bytes: 0,
             reserving: None,
+            committer: None,
         };
         Self { inner: Mutex::new(state), arrived: Condvar::new() }
     }
@@ -155,7 +159,7 @@ impl Intake {
         state.queued_records += records;
         state.queued_bytes += bytes;
         state.queue.push_back(job);
-        self.arrived.notify_one();
+        self.wake(state);
     }
 
     /// Enqueues a job of the store's own upkeep, which the bounds do not hold back.
@@ -204,7 +208,26 @@ impl Intake {
         if state.state == StoreState::Running {
             state.state = StoreState::Closed;
         }
+        self.wake(&mut state);
+    }
+
+    fn wake(&self, state: &mut IntakeState) {
         self.arrived.notify_one();
+        if let Some(committer) = state.committer.take() {
+            committer.wake();
+        }
+    }
+
+    /// Ready once a job waits or the store is closed: for a committer that is a task.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn poll_arrived(&self, context: &std::task::Context<'_>) -> std::task::Poll<()> {
+        use std::task::Poll;
+        let mut state = self.lock();
+        if !state.queue.is_empty() || state.state == StoreState::Closed {
+            return Poll::Ready(());
+        }
+        state.committer = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Everything that waits, up to the bounds of one commit and at least one job. Waits for a first one, at most for

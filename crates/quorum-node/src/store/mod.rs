@@ -11,6 +11,8 @@
 
 mod changes;
 mod commit;
+#[cfg(any(test, feature = "testing"))]
+mod commit_task;
 mod config;
 mod directory;
 mod draft;
@@ -45,6 +47,8 @@ use parking_lot::Mutex;
 use quorum_core::{Clock, Lineage, Origin};
 
 pub use changes::{Change, Changes};
+#[cfg(any(test, feature = "testing"))]
+pub use commit_task::SlowDisk;
 pub use config::StoreConfig;
 pub use error::{OpenError, StoreError};
 pub use intake::StoreState;
@@ -68,7 +72,7 @@ use shared::Shared;
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
-    thread: Arc<CommitterThread>,
+    committer: Arc<CommitterHandle>,
 }
 
 impl Store {
@@ -108,10 +112,29 @@ impl Store {
     /// Dropped halfway, the store goes on closing.
     pub async fn close(&self) {
         self.shared.intake.close();
-        if let Some(thread) = self.thread.take() {
-            let joining = tokio::task::spawn_blocking(move || thread.join().is_ok());
-            let _has_panicked = joining.await;
+        match self.committer.take() {
+            Some(Running::Thread(thread)) => {
+                let joining = tokio::task::spawn_blocking(move || thread.join().is_ok());
+                let _has_panicked = joining.await;
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Some(Running::Task(ended)) => {
+                let _has_panicked = ended.await;
+            }
+            None => {}
         }
+    }
+
+    /// Does work that may wait for the disk where it holds up nobody else. `None` if it panicked there.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        if !self.shared.reads_block() {
+            return Some(work(self));
+        }
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.ok()
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
@@ -125,22 +148,35 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The one thread of the store, stopped with the last handle.
-struct CommitterThread {
-    shared: Arc<Shared>,
-    handle: Mutex<Option<JoinHandle<()>>>,
+/// Where the one committer of the store runs.
+enum Running {
+    Thread(JoinHandle<()>),
+    /// In a simulation; rings when it has ended.
+    #[cfg(any(test, feature = "testing"))]
+    Task(tokio::sync::oneshot::Receiver<()>),
 }
 
-impl CommitterThread {
-    fn take(&self) -> Option<JoinHandle<()>> {
-        self.handle.lock().take()
+/// The one committer of the store, stopped with the last handle.
+struct CommitterHandle {
+    shared: Arc<Shared>,
+    running: Mutex<Option<Running>>,
+}
+
+impl CommitterHandle {
+    fn new(shared: &Arc<Shared>, running: Running) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(shared), running: Mutex::new(Some(running)) })
+    }
+
+    fn take(&self) -> Option<Running> {
+        self.running.lock().take()
     }
 }
 
-impl Drop for CommitterThread {
+impl Drop for CommitterHandle {
     fn drop(&mut self) {
         self.shared.intake.close();
-        if let Some(thread) = self.take() {
+        // A task ends by itself: whoever lets go of it must not wait where everything takes turns.
+        if let Some(Running::Thread(thread)) = self.take() {
             let _has_panicked = thread.join();
         }
     }

@@ -37,7 +37,7 @@ use super::schema::{
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
 use super::upkeep::{epoch_salt, first_lineage};
-use super::{CommitterThread, Store};
+use super::{CommitterHandle, Running, Store};
 
 /// Entries read at once.
 const PAGE: PageLimit = PageLimit::new(1_024, 4 << 20);
@@ -108,65 +108,75 @@ impl Store {
         config: StoreConfig,
         seams: StoreSeams,
     ) -> Result<Self, OpenError> {
-        let mut kept = Kept::read(engine.view().as_ref())?;
-        kept.check(identity)?;
-        if kept.format == Some(FORMAT_WITHOUT_TOMBSTONES) {
-            list_tombstones(engine.as_ref())?;
-        }
-        let first_change =
-            first_change(engine.view().as_ref()).map_err(|error| unreadable(&error))?;
-        let first_change = first_change.unwrap_or(kept.changes + 1);
-        let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
-        let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
-        begin(engine.as_ref(), identity, &config, &lineages, &lineage)?;
-        if let Some(directory) = &directory {
-            directory.begun()?;
-        }
-
-        let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
-        let frontier = {
-            let lineages = lineages.read();
-            let named = kept.frontier.iter().map(|(number, seqs)| {
-                Ok::<_, Corrupt>((lineages.name(*number)?.clone(), seqs.clone()))
-            });
-            named.collect::<Result<Frontier, _>>()?
-        };
-        let facts = kept.facts;
-        let published = Published { view: Some(engine.view()), frontier, trimmed: kept.trimmed };
-        let shared = Arc::new(Shared {
-            config,
-            clock: seams.clock,
-            guard: seams.guard,
-            observer: seams.observer,
-            random: seams.random,
-            intake: Intake::new(sequencer),
-            published: RwLock::new(published),
-            lineages,
-            facts: RwLock::new(facts.clone()),
-            damaged: Mutex::default(),
-            changes: watch::Sender::new(kept.changes),
-            engine: RwLock::new(Some(engine.clone())),
-            has_unsynced: AtomicBool::new(false),
-            syncs: AtomicU64::new(0),
-            synced_records: AtomicU64::new(0),
-        });
-        let held = Held {
-            frontier: kept.frontier.into_iter().collect(),
-            bound: kept.floor,
-            heads: Heads::new(shared.config.heads_max),
-            changes: kept.changes,
-            first_change,
-            purged: facts.purged,
-            forgotten: facts.forgotten,
-        };
-        let committer = Committer::new(shared.clone(), engine, directory, held);
+        let (shared, committer) = prepare(engine, directory, identity, config, seams)?;
         let handle = std::thread::Builder::new()
             .name("store-commit".to_owned())
             .spawn(move || committer.run())
             .map_err(OpenError::io("start the committing thread for", Path::new("the store")))?;
-        let thread = CommitterThread { shared: shared.clone(), handle: Mutex::new(Some(handle)) };
-        Ok(Self { shared, thread: Arc::new(thread) })
+        Ok(Self { committer: CommitterHandle::new(&shared, Running::Thread(handle)), shared })
     }
+}
+
+/// Reads what is kept, makes a new epoch durable, and builds a store whose committer does not run yet.
+pub(super) fn prepare(
+    engine: Arc<dyn Engine>,
+    directory: Option<Directory>,
+    identity: &StoreIdentity,
+    config: StoreConfig,
+    seams: StoreSeams,
+) -> Result<(Arc<Shared>, Committer), OpenError> {
+    let mut kept = Kept::read(engine.view().as_ref())?;
+    kept.check(identity)?;
+    if kept.format == Some(FORMAT_WITHOUT_TOMBSTONES) {
+        list_tombstones(engine.as_ref())?;
+    }
+    let first_change = first_change(engine.view().as_ref()).map_err(|error| unreadable(&error))?;
+    let first_change = first_change.unwrap_or(kept.changes + 1);
+    let lineage = kept.next_lineage(&identity.node, seams.random.as_ref());
+    let lineages = RwLock::new(std::mem::take(&mut kept.lineages));
+    begin(engine.as_ref(), identity, &config, &lineages, &lineage)?;
+    if let Some(directory) = &directory {
+        directory.begun()?;
+    }
+
+    let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
+    let frontier = {
+        let lineages = lineages.read();
+        let named = kept.frontier.iter().map(|(number, seqs)| {
+            Ok::<_, Corrupt>((lineages.name(*number)?.clone(), seqs.clone()))
+        });
+        named.collect::<Result<Frontier, _>>()?
+    };
+    let facts = kept.facts;
+    let published = Published { view: Some(engine.view()), frontier, trimmed: kept.trimmed };
+    let shared = Arc::new(Shared {
+        config,
+        clock: seams.clock,
+        guard: seams.guard,
+        observer: seams.observer,
+        random: seams.random,
+        intake: Intake::new(sequencer),
+        published: RwLock::new(published),
+        lineages,
+        facts: RwLock::new(facts.clone()),
+        damaged: Mutex::default(),
+        changes: watch::Sender::new(kept.changes),
+        engine: RwLock::new(Some(engine.clone())),
+        has_unsynced: AtomicBool::new(false),
+        syncs: AtomicU64::new(0),
+        synced_records: AtomicU64::new(0),
+    });
+    let held = Held {
+        frontier: kept.frontier.into_iter().collect(),
+        bound: kept.floor,
+        heads: Heads::new(shared.config.heads_max),
+        changes: kept.changes,
+        first_change,
+        purged: facts.purged,
+        forgotten: facts.forgotten,
+    };
+    let committer = Committer::new(shared.clone(), engine, directory, held);
+    Ok((shared, committer))
 }
 
 fn unreadable(error: &StoreError) -> OpenError {

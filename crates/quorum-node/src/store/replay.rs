@@ -58,12 +58,7 @@ impl Store {
         doing: &'static str,
         read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Option<T> {
-        let outcome = if self.shared.reads_block() {
-            let store = self.clone();
-            tokio::task::spawn_blocking(move || read(&store)).await.ok()?
-        } else {
-            read(self)
-        };
+        let outcome = self.aside(read).await?;
         outcome.inspect_err(|error| tracing::warn!(%error, "could not {doing}")).ok()
     }
 

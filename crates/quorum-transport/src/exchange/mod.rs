@@ -49,6 +49,7 @@ impl<S: ReplicaStore> Exchange<S> {
             let jitter = self.seams.random.next_u64() % 512;
             let pause = self.interval + self.interval * u32::try_from(jitter).unwrap_or(0) / 1024;
             tokio::select! {
+                biased;
                 () = self.news.notified() => {}
                 () = clock.sleep_until(clock.now() + pause) => {}
             }

@@ -3,7 +3,7 @@
 //! [`Questions`] is what outlives the connection; a question does not: when the connection breaks, everything that waits
 //! is answered as unreachable at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ struct State {
     is_open: bool,
     last_number: u64,
     queue: VecDeque<(u64, Question)>,
-    waiting: HashMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
 }
 
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Questions {
         let mut state = self.state.lock();
         state.is_open = false;
         state.queue.clear();
-        for (_, waiting) in state.waiting.drain() {
+        for waiting in std::mem::take(&mut state.waiting).into_values() {
             self.tell(&waiting.answers, Answer::Unavailable(Unavailable::Unreachable), now);
         }
     }
@@ -157,6 +157,7 @@ pub(crate) async fn run(
     let (stream, answers) = lane::open_stream(connection, LaneKind::Query, ours).await?;
     questions.open();
     let outcome = tokio::select! {
+        biased;
         outcome = send(questions, stream, clock) => outcome,
         outcome = hear(questions, FrameReader::new(answers, frame_bytes_max), clock) => outcome,
     };

@@ -50,6 +50,7 @@ where
             held = store.frontier();
             let look_again = clock.sleep_until(peer.look_again(clock.now()));
             tokio::select! {
+                biased;
                 () = peer.catch_up_ready.notified() => {}
                 () = look_again => {}
             }
@@ -123,6 +124,7 @@ impl CatchUpLane for PacedLane<'_> {
         self.peer.ask(question, deadline, now, answers);
         let silent = Answer::Unavailable(quorum_core::Unavailable::Unreachable);
         tokio::select! {
+            biased;
             answer = answer.recv() => answer.map_or(silent, |answer| answer.answer),
             () = self.clock.sleep_until(deadline) => silent,
         }

@@ -84,6 +84,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             let redial_at = clock.now() + pause(attempt);
             attempt = attempt.saturating_add(1);
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => break,
                 () = clock.sleep_until(redial_at) => {}
                 // The peer has just reached us, so it can be reached.

@@ -470,3 +470,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Takes connections, bounds how many are being shaken hands with, and hands members on to a session.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -40,13 +40,14 @@ pub(crate) struct Server<S> {
 }
 
 /// The connections that are served, by member.
-pub(crate) type Serving = Arc<Mutex<HashMap<PeerId, session::Served>>>;
+pub(crate) type Serving = Arc<Mutex<BTreeMap<PeerId, session::Served>>>;
 
 impl<S: ReplicaStore + LogSource + QuerySource> Server<S> {
     /// Accepts until shutdown.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let incoming = tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 incoming = self.endpoint.accept() => incoming,
             };

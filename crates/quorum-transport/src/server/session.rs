@@ -238,6 +238,7 @@ async fn attend<S: ReplicaStore + LogSource + QuerySource>(
     match ended {
         // What is at work is answered before the goodbye; the connection must stay whole until then.
         None => tokio::select! {
+            biased;
             () = lanes.end() => {}
             _lost = &mut answering => lanes.end().await,
         },
@@ -284,6 +285,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Lanes<'_, S> {
         let (report, mut ends) = mpsc::channel(1);
         loop {
             tokio::select! {
+                biased;
                 Some(error) = ends.recv() => return error,
                 opened = connection.accept_bi() => match opened {
                     Ok((acks, frames)) => self.spawn(acks, frames, report.clone()),
@@ -409,7 +411,7 @@ impl<S: ReplicaStore> Conversation<'_, S> {
         received_micros: u64,
     ) -> Result<(), TransportError> {
         let store = &self.server.store;
-        let frontier = more(&mut self.told, store.frontier());
+        let frontier = self.told.advance_to(store.frontier());
         let announcement = news(&mut self.announced, store.announcement(self.name));
         let answered_micros = micros(self.server.seams.clock.wall());
         let reply = Control::ProbeReply {
@@ -421,13 +423,6 @@ impl<S: ReplicaStore> Conversation<'_, S> {
         };
         say(&mut self.control, &reply).await
     }
-}
-
-/// What is to be told of a frontier: only what was not told before.
-fn more(told: &mut Frontier, now: Frontier) -> Option<Frontier> {
-    let more = now.minus(told);
-    *told = now;
-    (!more.is_empty()).then_some(more)
 }
 
 /// What is to be told: only what differs from what was told last.

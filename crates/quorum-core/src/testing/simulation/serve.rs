@@ -157,7 +157,7 @@ async fn answer_all<P: Program>(member: &Member<P>, conn: &Conn, from: &PeerId, 
 
 /// The control lane, until the connection is over or nothing comes any more.
 async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, stop: &Once) {
-    let (mut told, mut announced): (Option<Frontier>, Option<Announcement>) = (None, None);
+    let (mut told, mut announced): (Frontier, Option<Announcement>) = (Frontier::new(), None);
     let (clock, store) = (&member.clock, member.program.served());
     let ends = [stop, &conn.over[1]];
     loop {
@@ -170,7 +170,7 @@ async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, st
                     sent_micros,
                     received_micros,
                     answered_micros: micros(clock.wall()),
-                    frontier: news(&mut told, store.frontier()),
+                    frontier: told.advance_to(store.frontier()),
                     announcement: news(&mut announced, store.announcement(name)),
                 };
                 conn.answer(LaneKind::Control, reply);

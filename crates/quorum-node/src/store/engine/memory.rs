@@ -30,6 +30,7 @@ struct State {
     /// Grows with every crash: engines of an earlier life fail.
     life: u64,
     fail_next_sync: bool,
+    lies: bool,
     is_poisoned: bool,
 }
 
@@ -69,6 +70,11 @@ impl MemoryDisk {
     /// Makes the next sync fail. What it would have made durable stays unsynced.
     pub fn fail_next_sync(&self) {
         self.state.lock().fail_next_sync = true;
+    }
+
+    /// From now on syncs succeed and make nothing durable: the disk of a harness that must find out.
+    pub fn lie_about_syncs(&self) {
+        self.state.lock().lies = true;
     }
 
     /// How many syncs succeeded so far.
@@ -117,7 +123,9 @@ impl Engine for MemoryEngine {
                 state.is_poisoned = true;
                 return Err(EngineError::new("sync", "input/output error"));
             }
-            state.synced = commit;
+            if !state.lies {
+                state.synced = commit;
+            }
             state.syncs += 1;
         }
         Ok(())

@@ -1,0 +1,74 @@
+//! What a peer is told, owed and believed while writers here wait for its word.
+
+use quorum_core::{Busy, Digest, Durability, Epoch, Hlc, Record, Recovery, Silent, WriteId};
+
+use super::*;
+
+const CALM: Duration = Duration::from_secs(60);
+
+fn name(name: &str) -> PeerId {
+    PeerId::new(name).expect("a name")
+}
+
+fn lineage(node: &str) -> Lineage {
+    let origin = Origin { node: name(node), incarnation: Incarnation::from_bytes([1; 8]) };
+    Lineage { origin, epoch: Epoch::new(1, 0) }
+}
+
+fn item(lineage: Lineage) -> Incoming {
+    let dot = Dot { lineage, seq: 1 };
+    let (write_id, payload) = (WriteId::from_bytes([7; 16]), Bytes::from_static(b"payload"));
+    let record =
+        Record::new(write_id, dot, Hlc::from_u64(1 << 20), Durability::Fsync, payload.clone());
+    assert_eq!(record.digest, Digest::of(&payload));
+    let record = Some(Arc::new(record));
+    Incoming { record, covers: Vec::new(), void: false, stand_in: None, trace: None }
+}
+
+/// A peer that is up and recovering, to which this node brings a record of a third member and waits for its word; the
+/// peer has stored it, and that does not count yet.
+fn brought_to_a_recovering_peer(now: Instant) -> (Peer, Dot, Frontier, mpsc::Receiver<PeerReply>) {
+    let member = Member { name: name("peer"), address: "127.0.0.1:1".into() };
+    let (config, beat) = (TransportConfig::default(), Beat::new(now));
+    let peer = Peer::new(member, &config, beat, Arc::new(Silent), Arc::default());
+    let theirs = lineage("peer");
+    peer.connected(now, theirs.clone(), Frontier::new());
+    let recovering = Announcement { recovery: Recovery::Recovering, ..Announcement::default() };
+    peer.announced(&theirs, recovering, Some(Incarnation::from_bytes([2; 8])));
+    let item = item(lineage("third"));
+    let dot = item.record.as_ref().expect("it has one").dot.clone();
+    let (replies, heard) = mpsc::channel(4);
+    let frame = Bytes::from_static(b"frame");
+    peer.offer(Some(&frame), &item, &dot, now, ReplySender(replies));
+    let (_, sent) = peer.take_live(FrameSize::Small, usize::MAX);
+    assert!(peer.answered(&sent[0], &Reply::Stored, true, now));
+    let mut held = Frontier::new();
+    held.insert(&dot);
+    (peer, dot, held, heard)
+}
+
+/// The write-back of a read, or a retry of a write that another member took: nobody but this node waits for the peer's
+/// word on it, so nobody else would bring it again.
+#[test]
+fn what_another_member_wrote_is_brought_again_while_somebody_here_waits_for_the_word() {
+    let now = Instant::now();
+    let (peer, dot, held, mut heard) = brought_to_a_recovering_peer(now);
+    let told = heard.try_recv().expect("told at once that it does not count");
+    assert_eq!(told.reply, Reply::Busy { reason: Busy::Recovering });
+    peer.reported(Some(&held));
+    let owed = peer.owed(&lineage("us").origin, &held, now + CALM);
+    assert!(owed.contains(&dot), "{owed:?}");
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_held_by_whoever_says_so() {
+    let now = Instant::now();
+    let (peer, dot, held, heard) = brought_to_a_recovering_peer(now);
+    peer.reported(Some(&held));
+    assert!(!peer.status().frontier.is_some_and(|known| known.contains(&dot)));
+    drop(heard);
+    // It need not say so again.
+    peer.reported(None);
+    assert!(peer.status().frontier.is_some_and(|known| known.contains(&dot)));
+    assert!(peer.owed(&lineage("us").origin, &held, now + CALM).is_empty());
+}
