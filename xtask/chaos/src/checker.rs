@@ -66,7 +66,11 @@ pub(crate) fn judge(
         .collect();
     for (node, other) in held.iter().enumerate().skip(1) {
         if *other != held[0] {
-            let detail = format!("n1 and n{} hold different things", node + 1);
+            let detail = format!(
+                "n1 and n{} hold different things: {}",
+                node + 1,
+                differences(&held[0], other)
+            );
             findings.push(Finding::new(FindingKind::Diverged, detail));
         }
     }
@@ -82,6 +86,17 @@ pub(crate) fn judge(
         findings.extend(judge_once(node, spaces.once.as_str(), &recorded.once, held));
     }
     findings
+}
+
+/// What two nodes do not agree about; a few of many.
+fn differences(one: &Held, other: &Held) -> String {
+    const SHOWN_MAX: usize = 5;
+    let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    let differ = names.into_iter().filter(|name| one.get(*name) != other.get(*name));
+    let shown = differ.take(SHOWN_MAX).map(|name| {
+        format!("{}/{} is {:?} and {:?}", name.0, name.1, one.get(name), other.get(name))
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn told(kind: FindingKind, violation: &Violation) -> Finding {

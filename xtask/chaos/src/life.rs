@@ -121,7 +121,6 @@ async fn run_cycle(
     let recorded = clients.finish().await;
     let (main, beside) = injected.with_context(|| format!("cycle {number}, {}", cycle.class))?;
     let mut findings = Vec::new();
-    let mut held = Vec::new();
     let mut convergence = None;
     match mesh.converged(PATIENCE).await {
         Ok(_) => {
@@ -134,10 +133,8 @@ async fn run_cycle(
         }
         Err(finding) => findings.push(finding),
     }
-    if convergence.is_some() {
-        held = mesh.held(&spaces.all()).await?;
-        findings.extend(checker::judge(&spaces, &recorded, &held, mesh.shared.timeline.nanos()));
-    }
+    let held = mesh.held(&spaces.all()).await?;
+    findings.extend(checker::judge(&spaces, &recorded, &held, mesh.shared.timeline.nanos()));
     let injections = [(true, &main), (false, &beside)];
     let injections = injections.into_iter().flat_map(|(is_main, injections)| {
         injections.iter().map(move |injection| (is_main, injection))
