@@ -96,6 +96,8 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
     let count = arguments.duration.as_secs().div_ceil(SLICE_MAX.as_secs()).max(1);
     eprintln!("{}", arguments.estimate(&selection));
     let (mut first_life, mut is_good) = (arguments.first_life, true);
+    // Now: somebody may work on them while the campaign runs.
+    let (commit, sources) = (machine::commit().await, ledger::sources(Path::new("."))?);
     for slice in 0..count {
         let folder = match count {
             1 => arguments.report.clone(),
@@ -104,7 +106,10 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let campaign = Campaign {
             selection: selection.clone(),
-            duration: arguments.duration.saturating_sub(SLICE_MAX * slice as u32).min(SLICE_MAX),
+            duration: arguments
+                .duration
+                .saturating_sub(SLICE_MAX * u32::try_from(slice)?)
+                .min(SLICE_MAX),
             meshes: arguments.meshes,
             first_life,
             lives: arguments.lives,
@@ -117,8 +122,8 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
         let report = Report {
             seed,
             date: machine::today().await?,
-            commit: machine::commit().await,
-            sources: ledger::sources(Path::new("."))?,
+            commit: commit.clone(),
+            sources: sources.clone(),
             machine: machine::description(),
             node_program: arguments.node.display().to_string(),
             replay: arguments.replay(&selection, campaign.first_life, done.next_life),
