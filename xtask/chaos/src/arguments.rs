@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// Write the report as JSON to stdout as well
     #[arg(long)]
     pub(crate) json: bool,
+    /// Prove that the checks work: nodes acknowledge before they have synced, and power cuts must show it
+    #[arg(long, conflicts_with_all = ["ledger", "classes"])]
+    pub(crate) prove: bool,
     /// Append the figures to this ledger
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = LEDGER)]
     pub(crate) ledger: Option<PathBuf>,
@@ -83,6 +86,9 @@ pub(crate) struct Summary {
 impl Arguments {
     /// The classes that were asked for, each once.
     pub(crate) fn selected(&self) -> Vec<Class> {
+        if self.prove {
+            return vec![Class::PowerCut];
+        }
         let wanted = |class: &Class| self.classes.is_empty() || self.classes.contains(class);
         Class::ALL.iter().copied().filter(wanted).collect()
     }
@@ -123,6 +129,9 @@ impl Arguments {
         }
         if let Some(nodes) = selection.nodes {
             line += &format!(" --nodes {nodes}");
+        }
+        if self.prove {
+            return line + " --prove";
         }
         // What is drawn depends on which classes there are, also on those left out.
         if selection.classes.len() < Class::ALL.len() {

@@ -30,6 +30,8 @@ pub(crate) struct Campaign {
     pub(crate) lives: Option<u64>,
     pub(crate) program: PathBuf,
     pub(crate) report: PathBuf,
+    /// What every node is set to beside what every mesh needs.
+    pub(crate) settings: Vec<&'static str>,
 }
 
 /// What was done.
@@ -57,6 +59,7 @@ pub(crate) async fn run(campaign: &Campaign, scratch: PathBuf) -> Result<Done> {
             program: campaign.program.clone(),
             scratch: scratch.clone(),
             report: campaign.report.clone(),
+            settings: campaign.settings.clone(),
             stop: stop.clone(),
         };
         let (campaign, next, lives) = (campaign.clone(), Arc::clone(&next), Arc::clone(&lives));

@@ -40,6 +40,13 @@ pub(crate) enum FindingKind {
     Answer,
 }
 
+impl FindingKind {
+    /// Whether a client was told what is not so, rather than that something is slow or down.
+    pub(crate) const fn is_a_broken_promise(self) -> bool {
+        matches!(self, Self::Lost | Self::Phantom | Self::NotLinearizable | Self::NotRegular)
+    }
+}
+
 impl Finding {
     pub(crate) fn new(kind: FindingKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }

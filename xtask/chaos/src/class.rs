@@ -48,7 +48,11 @@ pub(crate) struct Tool {
 }
 
 /// The library that moves a program's wall clock.
+#[cfg(not(target_arch = "aarch64"))]
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// The library that moves a program's wall clock.
+#[cfg(target_arch = "aarch64")]
+pub(crate) const FAKETIME: &str = "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 const fn tool(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package }
@@ -57,6 +61,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 /// What no class can do without: namespaces, their network, and disks of their own.
 pub(crate) const BASE_TOOLS: &[Tool] = &[
     tool("unshare", "util-linux"),
+    tool("nsenter", "util-linux"),
     tool("mount", "mount"),
     tool("kill", "procps"),
     tool("ip", "iproute2"),

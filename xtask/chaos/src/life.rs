@@ -33,6 +33,8 @@ pub(crate) struct Ground {
     pub(crate) scratch: PathBuf,
     /// Outlives it.
     pub(crate) report: PathBuf,
+    /// Of every node.
+    pub(crate) settings: Vec<&'static str>,
     /// Turns true when no further cycle is to begin.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -54,7 +56,7 @@ pub(crate) async fn lead(
         findings: Vec::new(),
     };
     let directory = ground.scratch.join(format!("life-{}", life.index));
-    match Mesh::make(slot, life, &ground.program, directory).await {
+    match Mesh::make(slot, life, ground, directory).await {
         Ok(mesh) => {
             if let Err(error) = go_through(ground, life, &mesh, &mut report, told).await {
                 report.findings.push(Finding::new(FindingKind::Node, format!("{error:#}")));
@@ -123,11 +125,12 @@ async fn run_cycle(
     let mut findings = Vec::new();
     let mut convergence = None;
     match mesh.converged(PATIENCE).await {
-        Ok(_) => {
+        Ok(reasons) => {
             let took = healed.elapsed();
             convergence = Some(took);
             if took > CONVERGENCE_LIMIT {
-                let detail = format!("only after {:.1} s", took.as_secs_f64());
+                let why = reasons.join("; ");
+                let detail = format!("only after {:.1} s ({why})", took.as_secs_f64());
                 findings.push(Finding::new(FindingKind::Diverged, detail));
             }
         }

@@ -12,12 +12,13 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::{join_all, try_join_all};
 use quorum_node::client::{Client, ClientSettings};
 use quorum_node::record::Namespace;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::checker::{Finding, FindingKind, Held};
 use crate::class::Wiring;
 use crate::clients::{InHand, STRICT_PREFIX, Shared, Timeline, number};
+use crate::life::Ground;
 use crate::network::Network;
 use crate::process::{Node, NodeParts, Under};
 use crate::program::run;
@@ -54,9 +55,10 @@ impl Mesh {
     pub(crate) async fn make(
         slot: u8,
         life: &Life,
-        program: &Path,
+        ground: &Ground,
         directory: PathBuf,
     ) -> Result<Self> {
+        let program = ground.program.as_path();
         let network = Network::make(slot, life.nodes).await?;
         let listen = |port: u16| {
             let at = |node| SocketAddr::new(network.address(node).into(), port);
@@ -83,7 +85,7 @@ impl Mesh {
                 name: format!("n{}", node + 1),
                 program: program.to_owned(),
                 entrance: network.entrance(node),
-                settings: settings(&home, http[node]),
+                settings: settings(&home, http[node], &ground.settings),
                 directory: home,
             };
             nodes.push(Mutex::new(Node::new(parts).await?));
@@ -130,21 +132,23 @@ impl Mesh {
         self.shared.client.only(node).status(digest).await.ok()
     }
 
-    /// Waits until every node is ready and all hold the same, and tells for how long.
-    pub(crate) async fn converged(&self, limit: Duration) -> Result<Duration, Finding> {
+    /// Waits until every node is ready and all hold the same. If that takes longer than a bit, what was in the way comes
+    /// along, in order.
+    pub(crate) async fn converged(&self, limit: Duration) -> Result<Vec<String>, Finding> {
         let begun = Instant::now();
+        let mut reasons: Vec<String> = Vec::new();
         loop {
             let asked = (0..self.nodes.len()).map(|node| self.status(node, true));
-            let statuses = join_all(asked).await;
-            if let Some(reason) = differs(&statuses) {
-                if begun.elapsed() > limit {
-                    let detail = format!("after {:.1} s: {reason}", begun.elapsed().as_secs_f64());
-                    return Err(Finding::new(FindingKind::Diverged, detail));
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-                continue;
+            let Some(reason) = differs(&join_all(asked).await) else { return Ok(reasons) };
+            let after = begun.elapsed();
+            if after > limit {
+                let detail = format!("after {:.1} s: {reason}", after.as_secs_f64());
+                return Err(Finding::new(FindingKind::Diverged, detail));
             }
-            return Ok(begun.elapsed());
+            if reasons.last().is_none_or(|last| !last.ends_with(&reason)) {
+                reasons.push(format!("{:.1} s: {reason}", after.as_secs_f64()));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -188,10 +192,18 @@ impl Mesh {
         Ok(findings)
     }
 
-    /// Copies the logs to where they outlive the sandbox.
+    /// Copies the logs to where they outlive the sandbox, and what the nodes say of themselves and of each other.
     pub(crate) async fn keep_logs(&self, to: &Path) -> Result<()> {
-        for node in &self.nodes {
+        for (index, node) in self.nodes.iter().enumerate() {
             node.lock().await.keep_log(to)?;
+            let client = self.shared.client.only(index);
+            let said = json!({
+                "status": client.status(true).await.ok(),
+                "peers": client.peers().await.ok(),
+            });
+            let file = to.join(format!("n{}.json", index + 1));
+            fs::write(&file, serde_json::to_string_pretty(&said)?)
+                .with_context(|| file.display().to_string())?;
         }
         Ok(())
     }
@@ -205,10 +217,19 @@ fn differs(statuses: &[Option<Value>]) -> Option<String> {
         if status["ready"] != Value::Bool(true) {
             return Some(format!("n{} is not ready: {}", node + 1, status["not_ready"]));
         }
-        digests.entry(status["content_digest"].to_string()).or_default().push(node);
+        // Where the numbers differ by few, it is often tombstones that one has purged already.
+        let content = format!(
+            "{} ({} records, purged up to {})",
+            status["content_digest"], status["records"], status["purged_up_to_ms"]
+        );
+        digests.entry(content).or_default().push(node);
     }
     (digests.len() != 1).then(|| {
-        let groups: Vec<String> = digests.values().map(|nodes| Mesh::names(nodes)).collect();
+        let groups = digests.iter().map(|(content, nodes)| {
+            let records = content.split_once(' ').map_or("", |(_, records)| records);
+            format!("{} {records}", Mesh::names(nodes))
+        });
+        let groups: Vec<String> = groups.collect();
         format!("these hold different things: {}", groups.join(" | "))
     })
 }
@@ -253,8 +274,9 @@ async fn configure(
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     run(program.to_str().context("the program's path is no text")?, &arguments).await?;
     let file = home.join("quorum.toml");
-    let strict =
-        format!("\n[[namespaces]]\nprefix = \"{STRICT_PREFIX}\"\nconsistency = \"linearizable\"\n");
+    let strict = format!(
+        "\n[[namespaces]]\nprefix = \"{STRICT_PREFIX}\"\nconsistency = \"linearizable\"\ndurability = \"fsync\"\n"
+    );
     let text = fs::read_to_string(&file)? + &strict;
     fs::write(&file, text)?;
     let tokens = home.join("tokens");
@@ -263,14 +285,14 @@ async fn configure(
     Ok(())
 }
 
-fn settings(home: &Path, http: SocketAddr) -> Vec<String> {
+fn settings(home: &Path, http: SocketAddr, more: &[&str]) -> Vec<String> {
     let path = |name: &str| home.join(name).display().to_string();
     let mut settings = vec![
         format!("http.listen={http}"),
         format!("http.tokens_file={}", path("tokens")),
         format!("node.data_dir={}", path("disk/data")),
     ];
-    settings.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
+    settings.extend(SETTINGS.iter().chain(more).map(|setting| (*setting).to_owned()));
     settings
 }
 
@@ -287,8 +309,6 @@ fn client(http: &[SocketAddr]) -> Result<Client> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn status(ready: bool, digest: &str) -> Option<Value> {

@@ -10,6 +10,7 @@ use quorum_node::SystemRandom;
 use quorum_node::client::WriteOptions;
 use quorum_node::record::{Key, Namespace};
 
+use crate::class::FAKETIME;
 use crate::clients::write_id;
 use crate::mesh::Mesh;
 use crate::process::{Node, Under};
@@ -241,6 +242,7 @@ async fn skew_clock(
     victim.clock.set(0)?;
     victim.kill().await?;
     victim.start(&Under::FakeClock).await?;
+    let stepped = if victim.has_loaded(FAKETIME) { offsets.len() as u64 } else { 0 };
     let at = now(mesh);
     for offset in offsets {
         victim.clock.set(*offset)?;
@@ -252,7 +254,7 @@ async fn skew_clock(
     victim.start(&Under::Nothing).await?;
     let steps = offsets.iter().map(|offset| format!("{offset:+} s")).collect::<Vec<_>>().join(", ");
     let what = format!("the clock of {} is {steps}, then right again", victim.name);
-    let done = injection(mesh, what, at, offsets.len() as u64);
+    let done = injection(mesh, what, at, stepped);
     Ok(Injection { lifted: back, counts: Counts::kills(2), ..done })
 }
 

@@ -166,6 +166,13 @@ impl Node {
         run("kill", &["-s", name, &pid.to_string()]).await.map(drop)
     }
 
+    /// Whether the running node has loaded a library. One that is linked statically ignores what is preloaded.
+    pub(crate) fn has_loaded(&self, library: &str) -> bool {
+        let pid = self.running.as_ref().and_then(|(child, _)| child.id());
+        let maps = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/maps")).ok());
+        maps.is_some_and(|maps| maps.contains(library))
+    }
+
     /// How the node ended, if it has within the limit.
     pub(crate) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         let (child, _) = self.running.as_mut()?;
