@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod dist;
 mod features;
@@ -36,6 +37,11 @@ const COMMANDS: &[Command] = &[
         name: "simulate-node",
         summary: "whole nodes in virtual time, a seed each; `--help` lists its arguments",
         run: simulate_node::run,
+    },
+    Command {
+        name: "chaos",
+        summary: "real nodes under real faults while clients write, then checked; --list shows the faults, `summary` adds up",
+        run: chaos::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {

@@ -103,7 +103,10 @@ impl Node {
         let observer: Arc<dyn Observer> = metrics.observer();
         let clock = world.clock();
 
-        let clock_guard = Arc::new(Mutex::new(ClockGuard::new(config.clock.skew_max)));
+        let mut clock_guard = ClockGuard::new(config.clock.skew_max);
+        // Before anything is stamped or anybody is told that the node runs: a jump from now on is one.
+        clock_guard.record_reading(clock.now(), wall_millis(&*clock));
+        let clock_guard = Arc::new(Mutex::new(clock_guard));
         let guard = Arc::clone(&clock_guard);
         let store = open_store(&config, &world, guard, Arc::clone(&observer)).await?;
         let limits = AdmissionLimits {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{Clock, ClockFault, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId};
+use quorum_core::{Clock, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 use tokio::sync::watch;
@@ -416,11 +416,6 @@ impl Service {
     /// Turns `true` when what is stored here must not be used any more.
     pub(crate) fn outdated(&self) -> watch::Receiver<bool> {
         self.parts.writes.receiver.outdated()
-    }
-
-    /// Why this node's clock is not trusted, if so.
-    pub(crate) fn clock_fault(&self) -> Option<ClockFault> {
-        self.parts.writes.clock_guard.lock().fault()
     }
 
     /// The peers whose data is waited for: all but those whose last known life was declared gone.

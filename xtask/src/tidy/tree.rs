@@ -61,7 +61,7 @@ impl Tree {
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ending("/Cargo.toml").filter_map(|(path, text)| {
             let folder = path.strip_suffix("/Cargo.toml")?;
-            let is_member = matches!(folder, "xtask" | "xtask/micro")
+            let is_member = matches!(folder, "xtask" | "xtask/chaos" | "xtask/micro")
                 || folder.strip_prefix("crates/").is_some_and(|name| !name.contains('/'));
             is_member.then_some((folder, text))
         })

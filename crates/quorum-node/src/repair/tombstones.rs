@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quorum_core::{Close, Frontier, Hlc, Lineage, PeerId, Recovery, SeqSet, wall_millis};
+use quorum_core::{Close, Frontier, Hlc, Lineage, PeerId, Recovery, SeqSet};
 use quorum_transport::PeerStatus;
 
 use crate::service::Service;
@@ -16,19 +16,22 @@ pub(crate) fn close_every(grace: Duration) -> Duration {
 
 /// Does what can be done now.
 pub(crate) async fn round(service: &Service) {
-    if service.store().recovery() == Recovery::Recovering || service.clock_fault().is_some() {
-        // What this node lacks, or a time that is wrong, must not be promised to anybody.
+    // What this node lacks, or a time that is wrong, must not be promised to anybody.
+    if service.store().recovery() == Recovery::Recovering {
         return;
     }
-    if let Err(error) = close_and_purge(service).await {
-        tracing::warn!(%error, "tombstones could not be purged");
+    match close_and_purge(service).await {
+        // Said elsewhere, and not every time.
+        Ok(()) | Err(StoreError::Clock(_)) => {}
+        Err(error) => tracing::warn!(%error, "tombstones could not be purged"),
     }
 }
 
 async fn close_and_purge(service: &Service) -> Result<(), StoreError> {
     let (store, watermark) = (service.store(), service.watermark());
     let counted = service.counted_peers();
-    let wall = wall_millis(store.clock());
+    // Judged as for a write: a clock that was closed in the future stamps everything after that in the future.
+    let wall = store.stamping_millis()?;
     let grace = service.config().repair.tombstone_grace.as_millis();
     let of_age = Hlc::from_millis(wall.saturating_sub(u64::try_from(grace).unwrap_or(u64::MAX)));
 
@@ -99,8 +102,15 @@ fn earlier<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
+    use quorum_core::{Clock, Epoch, Incarnation, Origin, Sleep};
+    use quorum_transport::TokioClock;
+
     use super::*;
-    use quorum_core::{Epoch, Incarnation, Origin};
+    use crate::local_mesh::LocalMesh;
 
     fn lineage(node: &str, life: u8, start: u64) -> Lineage {
         let node = PeerId::new(node).expect("a name");
@@ -130,5 +140,50 @@ mod tests {
         assert_eq!(earlier(&now, ours, [Some(&more)]), None);
         let gap = holding(&[(&before, vec![(1, 1), (3, 3)].into())]);
         assert_eq!(earlier(&now, gap.clone(), [Some(&gap)]), None);
+    }
+
+    /// The machine's clock, whose wall time is ahead by as many seconds as the test says.
+    #[derive(Default)]
+    struct Stepped(AtomicU64);
+
+    impl Clock for Stepped {
+        fn now(&self) -> Instant {
+            TokioClock::new().now()
+        }
+
+        fn wall(&self) -> Duration {
+            TokioClock::new().wall() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+
+        fn sleep_until(&self, at: Instant) -> Sleep {
+            TokioClock::new().sleep_until(at)
+        }
+    }
+
+    /// The clock may have jumped since the last look at it. What is closed cannot be opened again: every later write would
+    /// be stamped above it, and put off by all peers until that time has come.
+    #[tokio::test]
+    async fn a_clock_that_has_just_jumped_is_not_closed() {
+        let clock = Arc::new(Stepped::default());
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock_of = |_| -> Arc<dyn Clock> { clock.clone() };
+        let adjust = |config: &mut crate::Config| config.repair.tombstone_grace = Duration::ZERO;
+        let mesh = LocalMesh::start_with_clocks(1, directory.path(), adjust, clock_of).await;
+        let mut mesh = mesh.expect("a mesh of one");
+        let service = mesh.node(0).expect("it runs").service().clone();
+        let closed = || {
+            let origin = service.store().lineage().origin;
+            service.watermark().close_of(&origin).map_or(Hlc::ZERO, |close| close.hlc)
+        };
+        round(&service).await;
+        let before = closed();
+        assert!(before > Hlc::ZERO, "closed while the clock is right");
+        // All tasks share this thread: nothing has looked at the clock since.
+        clock.0.store(3_600, Ordering::Relaxed);
+        round(&service).await;
+        clock.0.store(0, Ordering::Relaxed);
+        let ahead = closed().ahead_of(before.millis());
+        assert!(ahead < Duration::from_secs(60), "{ahead:?}");
+        mesh.stop_all().await;
     }
 }

@@ -136,6 +136,11 @@ impl Store {
         self.ask(|done| Job::Sync { done }).await
     }
 
+    /// The wall clock, if what lasts may go by it.
+    pub(crate) fn stamping_millis(&self) -> Result<u64, StoreError> {
+        self.shared.stamping_millis()
+    }
+
     /// Stamps later writes above a time that was seen elsewhere.
     pub fn observe(&self, hlc: Hlc) {
         self.shared.intake.lock().sequencer.observe(hlc);

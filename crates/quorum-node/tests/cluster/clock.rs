@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use quorum_core::{Clock, Sleep};
 use quorum_node::WriteFailed;
+use quorum_node::local_mesh::LocalMesh;
 use quorum_transport::TokioClock;
 
 use crate::harness::mesh::{Mesh, holds, put, value};
@@ -89,5 +90,25 @@ async fn a_clock_that_jumps_while_its_node_runs_is_noticed() {
     jumping.step_to(0);
     until("it is trusted again", async || writer.not_ready().is_empty()).await;
     writer.write(put("a", "3")).await.expect("committed");
+    mesh.stop_all().await;
+}
+
+/// A node reads its clock at intervals, and for every write. The first of these readings must not be taken for granted: a
+/// write stamped by a clock that has jumped ahead before it would be put off by every peer until its time has come, and
+/// then win over whatever was written meanwhile.
+#[tokio::test]
+async fn a_clock_that_jumps_right_after_the_start_is_noticed() {
+    let jumping = Arc::new(SteppedClock::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let clock_of = |_| -> Arc<dyn Clock> { jumping.clone() };
+    let mesh = LocalMesh::start_with_clocks(1, directory.path(), |_| {}, clock_of).await;
+    let mut mesh = mesh.expect("a mesh of one");
+    // Nothing has run since: all tasks share this thread.
+    jumping.step_to(3_600);
+    let writer = mesh.node(0).expect("it runs").service().clone();
+    let outcome = writer.write(put("a", "1")).await;
+    assert!(matches!(outcome, Err(WriteFailed::Clock(_))), "{outcome:?}");
+    jumping.step_to(0);
+    writer.write(put("a", "2")).await.expect("committed");
     mesh.stop_all().await;
 }

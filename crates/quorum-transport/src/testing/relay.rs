@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -68,19 +69,32 @@ pub struct Relay {
 struct Wire {
     faults: Mutex<Faults>,
     random: SeededRandom,
+    harmed: AtomicU64,
 }
 
 impl Relay {
-    /// A relay to `target`. The same seed draws the same lots, in the order in which datagrams come.
+    /// A relay on loopback to `target`. The same seed draws the same lots, in the order in which datagrams come.
     ///
     /// # Errors
     ///
     /// If no socket can be bound.
     pub async fn start(target: SocketAddr, seed: u64) -> io::Result<Self> {
-        let front = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), target, seed).await
+    }
+
+    /// The same with an address of its own, from which both sides can be reached.
+    ///
+    /// # Errors
+    ///
+    /// If no socket can be bound there.
+    pub async fn start_at(at: IpAddr, target: SocketAddr, seed: u64) -> io::Result<Self> {
+        let front = Arc::new(UdpSocket::bind((at, 0)).await?);
         let address = front.local_addr()?;
-        let wire =
-            Arc::new(Wire { faults: Mutex::new(Faults::NONE), random: SeededRandom::new(seed) });
+        let wire = Arc::new(Wire {
+            faults: Mutex::new(Faults::NONE),
+            random: SeededRandom::new(seed),
+            harmed: AtomicU64::new(0),
+        });
         let task = tokio::spawn(forth(front, target, Arc::clone(&wire))).abort_handle();
         Ok(Self { address, wire, task })
     }
@@ -94,6 +108,12 @@ impl Relay {
     /// What happens to datagrams from now on.
     pub fn set(&self, faults: Faults) {
         *self.wire.faults.lock() = faults;
+    }
+
+    /// How many datagrams were lost, held back, doubled, changed or cut off so far.
+    #[must_use]
+    pub fn harmed(&self) -> u64 {
+        self.wire.harmed.load(Ordering::Relaxed)
     }
 }
 
@@ -113,7 +133,8 @@ async fn forth(front: Arc<UdpSocket>, target: SocketAddr, wire: Arc<Wire>) {
         let upstream = match sources.entry(source) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+                let Ok(own) = front.local_addr() else { continue };
+                let bound = UdpSocket::bind((own.ip(), 0)).await;
                 let Ok(upstream) = bound.map(Arc::new) else { continue };
                 let to_source =
                     back(Arc::clone(&upstream), Arc::clone(&front), source, Arc::clone(&wire));
@@ -122,7 +143,9 @@ async fn forth(front: Arc<UdpSocket>, target: SocketAddr, wire: Arc<Wire>) {
             }
         };
         let faults = *wire.faults.lock();
-        if !faults.cut_forth {
+        if faults.cut_forth {
+            wire.harm();
+        } else {
             wire.pass(&faults, &datagram[..length], upstream, target);
         }
     }
@@ -138,7 +161,9 @@ async fn back(
     loop {
         let Ok((length, _)) = upstream.recv_from(&mut datagram).await else { continue };
         let faults = *wire.faults.lock();
-        if !faults.cut_back {
+        if faults.cut_back {
+            wire.harm();
+        } else {
             wire.pass(&faults, &datagram[..length], &front, source);
         }
     }
@@ -149,17 +174,28 @@ impl Wire {
         percent > 0 && self.random.next_u64() % 100 < u64::from(percent)
     }
 
+    fn harm(&self) {
+        self.harmed.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn pass(&self, faults: &Faults, datagram: &[u8], out: &Arc<UdpSocket>, to: SocketAddr) {
         if self.hits(faults.lost_percent) {
+            self.harm();
             return;
         }
-        let copies = if self.hits(faults.duplicated_percent) { 2 } else { 1 };
+        let copies = if self.hits(faults.duplicated_percent) {
+            self.harm();
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let mut datagram = datagram.to_vec();
             if self.hits(faults.corrupted_percent) {
                 let at = self.random.next_u64() as usize % datagram.len().max(1);
                 if let Some(byte) = datagram.get_mut(at) {
                     *byte ^= 1 << (self.random.next_u64() % 8);
+                    self.harm();
                 }
             }
             let mut delay = faults.delay;
@@ -171,6 +207,7 @@ impl Wire {
                 // A full socket buffer loses the datagram, as networks do.
                 let _lost = out.try_send_to(&datagram, to);
             } else {
+                self.harm();
                 let out = Arc::clone(out);
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
