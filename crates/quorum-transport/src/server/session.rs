@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, QuerySource,
-    ReplicaStore, rolled_back,
+    Announcement, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId, QuerySource, ReplicaStore,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -23,6 +22,7 @@ use crate::exchange::WANTED_INTERVALS_MAX;
 use crate::frames::FrameReader;
 use crate::link::dial::{hear, micros, say};
 use crate::server::accept::Server;
+use crate::server::admission::Known;
 use crate::server::lane;
 use crate::wire::message::{Control, Hello};
 
@@ -160,39 +160,14 @@ fn check<S: ReplicaStore>(
     name: &PeerId,
     hello: &Hello,
 ) -> Result<(), TransportError> {
-    let refuse = |reason, detail: String| Err(TransportError::refused(reason, detail));
-    if hello.node != *name || hello.lineage.origin.node != *name {
-        let detail = format!("certificate is for {name}, hello says {}", hello.node);
-        return refuse(HandshakeRefusal::WrongName, detail);
-    }
-    if hello.cluster != server.roster.cluster() {
-        return refuse(
-            HandshakeRefusal::WrongCluster,
-            format!("{name} belongs to cluster {}", hello.cluster),
-        );
-    }
-    if hello.to != *server.roster.local() {
-        let detail = format!("{name} looks for {}, this is {}", hello.to, server.roster.local());
-        return refuse(HandshakeRefusal::WrongName, detail);
-    }
-    if hello.members != server.roster.digest() {
-        return refuse(HandshakeRefusal::MembersDiffer, format!("{name} has another member list"));
-    }
-    if server.store.announcement(name).forgotten.contains(&hello.lineage.origin) {
-        return refuse(
-            HandshakeRefusal::Forgotten,
-            format!("this life of {name} was declared gone"),
-        );
-    }
-    let older = server.serving.lock().get(name).is_some_and(|served| {
-        served.lineage.origin == hello.lineage.origin && served.lineage.epoch > hello.lineage.epoch
-    });
-    if older || rolled_back(&hello.lineage, &server.store.frontier()) {
-        let detail =
-            format!("{name} says epoch {}, a later one is remembered", hello.lineage.epoch);
-        return refuse(HandshakeRefusal::RolledBack, detail);
-    }
-    Ok(())
+    let served = server.serving.lock().get(name).map(|served| served.lineage.clone());
+    let known = Known {
+        roster: &server.roster,
+        forgotten: &server.store.announcement(name).forgotten,
+        served: served.as_ref(),
+        frontier: &server.store.frontier(),
+    };
+    known.admits(name, hello)
 }
 
 /// Ends the member's former connection and waits until nothing of it can be applied any more: what is welcomed
