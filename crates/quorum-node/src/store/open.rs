@@ -32,7 +32,7 @@ use super::intake::Intake;
 use super::lineages::Lineages;
 use super::schema::{
     Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_count,
-    decode_lineage, decode_node, decode_seqs, decode_u64, meta, tombstone_key,
+    decode_floor, decode_lineage, decode_node, decode_seqs, decode_u64, meta, tombstone_key,
 };
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
@@ -283,7 +283,7 @@ impl Kept {
         } else if *key == meta::STARTS {
             self.starts = decode_count(value)?;
         } else if *key == meta::CEILING || *key == meta::SEEN {
-            self.floor = self.floor.max(Hlc::from_u64(decode_u64(value)?));
+            self.floor = self.floor.max(decode_floor(value)?);
         } else if let Some(number) = meta::lineage_number(key) {
             // Keys come in the order of numbers, so each number is the next one.
             if self.lineages.add(decode_lineage(value)?) != number? {

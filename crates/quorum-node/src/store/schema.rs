@@ -465,6 +465,13 @@ pub(crate) fn decode_count(value: &[u8]) -> Result<u64, Corrupt> {
     if count > COUNT_MAX { Err(Corrupt { what: "count" }) } else { Ok(count) }
 }
 
+/// A time above which every later write is stamped. Above the largest ones nothing could be: they are damage.
+pub(crate) fn decode_floor(value: &[u8]) -> Result<Hlc, Corrupt> {
+    const MILLIS_MAX: u64 = 1 << 46;
+    let floor = Hlc::from_u64(decode_u64(value)?);
+    if floor.millis() > MILLIS_MAX { Err(Corrupt { what: "time" }) } else { Ok(floor) }
+}
+
 /// Takes fixed-size fields off the front of bytes.
 struct Reader<'a>(&'a [u8], Corrupt);
 

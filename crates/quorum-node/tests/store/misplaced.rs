@@ -64,6 +64,22 @@ async fn an_intact_record_of_another_key_is_not_passed_on_for_this_one() {
     assert_eq!(intact, [true, false], "the receiver must refuse one, and with it the claim");
 }
 
+/// A write that must be stamped above the end of time would wait for ever.
+#[tokio::test]
+async fn a_time_above_which_nothing_can_be_is_refused() {
+    for kept in ["ceiling", "seen"] {
+        for time in [u64::MAX, u64::MAX - (1 << 20)] {
+            let disk = MemoryDisk::new();
+            on_memory(&disk).close().await;
+            put(&disk, Space::Meta, kept.into(), Bytes::copy_from_slice(&time.to_be_bytes()));
+            let seams = seams(&TestClock::new());
+            let opened =
+                Store::open_on(disk.engine(), &identity("n1"), StoreConfig::default(), seams);
+            assert!(matches!(opened, Err(OpenError::Corrupt { .. })), "{kept}: {opened:?}");
+        }
+    }
+}
+
 /// Counting on from the largest number would panic, or begin again at zero and reuse what must never be reused.
 #[tokio::test]
 async fn a_count_that_cannot_be_counted_on_is_refused() {
