@@ -86,6 +86,19 @@ impl Segments {
     pub(crate) fn read(
         &self,
         applied: u64,
+        read: impl FnMut(&Segment, u64, Bytes) -> Result<(), OpenError>,
+    ) -> Result<u64, OpenError> {
+        let file = |segment: &Segment| {
+            fs::read(&segment.path).map(Bytes::from).map_err(OpenError::io("read", &segment.path))
+        };
+        self.read_files(applied, file, read)
+    }
+
+    /// As [`read`](Self::read), with files that `file` reads.
+    pub(super) fn read_files(
+        &self,
+        applied: u64,
+        file: impl Fn(&Segment) -> Result<Bytes, OpenError>,
         mut read: impl FnMut(&Segment, u64, Bytes) -> Result<(), OpenError>,
     ) -> Result<u64, OpenError> {
         let mut last = applied;
@@ -98,8 +111,7 @@ impl Segments {
                 let detail = format!("commit {} follows commit {last}", segment.first);
                 return Err(OpenError::Damaged { file: segment.path.clone(), offset: 0, detail });
             }
-            let bytes = fs::read(&segment.path).map_err(OpenError::io("read", &segment.path))?;
-            let end = segment.read(&Bytes::from(bytes), |number, frame| {
+            let end = segment.read(&file(segment)?, |number, frame| {
                 last = last.max(number);
                 if number > applied { read(segment, number, frame) } else { Ok(()) }
             })?;
@@ -112,6 +124,15 @@ impl Segments {
             }
         }
         Ok(last)
+    }
+
+    /// Segments without files: generation and first commit of each.
+    #[cfg(feature = "testing")]
+    pub(super) fn in_memory(segments: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let named = |(generation, first)| Segment { path: PathBuf::new(), generation, first };
+        let found = segments.into_iter().map(named).collect();
+        let (directory, spares) = (PathBuf::new(), Vec::new());
+        Self { directory, found, spares, generation: 0, segment_len: 0 }
     }
 
     /// Begins a segment, in a spare file if there is one.
@@ -184,6 +205,11 @@ struct End {
 impl Segment {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Hands on the frames from the beginning for as long as they are sound.
