@@ -8,7 +8,9 @@ mod bench;
 mod ci;
 mod dist;
 mod features;
+mod fuzz;
 mod manifest;
+mod mutants;
 mod process;
 mod release;
 mod test;
@@ -30,6 +32,16 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         summary: "`peers`: beside etcd, NATS and Redis; `floor`, `mesh`, `data`, `reads`; `micro` and `compare`: single operations",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        summary: "tries to refute what is claimed of everything that reads bytes from elsewhere; --help tells more",
+        run: fuzz::run,
+    },
+    Command {
+        name: "mutants",
+        summary: "whether the tests of quorum-core notice small changes of it; names of files narrow it down",
+        run: mutants::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {
@@ -65,7 +77,7 @@ fn main() -> ExitCode {
 fn help() -> String {
     let mut text = String::from("Usage: cargo xtask <command>\n\nCommands:\n");
     for command in COMMANDS {
-        text.push_str(&format!("  {:6} {}\n", command.name, command.summary));
+        text.push_str(&format!("  {:7} {}\n", command.name, command.summary));
     }
     text
 }
