@@ -9,7 +9,9 @@ mod chaos;
 mod ci;
 mod dist;
 mod features;
+mod fuzz;
 mod manifest;
+mod mutants;
 mod process;
 mod release;
 mod simulate_node;
@@ -42,6 +44,16 @@ const COMMANDS: &[Command] = &[
         name: "chaos",
         summary: "real nodes under real faults while clients write, then checked; --list shows the faults, `summary` adds up",
         run: chaos::run,
+    },
+    Command {
+        name: "fuzz",
+        summary: "tries to refute what is claimed of everything that reads bytes from elsewhere; --help tells more",
+        run: fuzz::run,
+    },
+    Command {
+        name: "mutants",
+        summary: "whether the tests of quorum-core notice small changes of it; names of files narrow it down",
+        run: mutants::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {

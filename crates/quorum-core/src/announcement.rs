@@ -69,6 +69,7 @@ pub struct Announcement {
     /// Up to here the speaker has purged tombstones.
     pub purged: Hlc,
     /// Lives of members whose data nobody waits for any more.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::wary_list::deserialize"))]
     pub forgotten: Vec<Origin>,
     /// A digest of the settings that all members should share; left out if there are none.
     pub settings: Option<Digest>,

@@ -14,8 +14,8 @@ use crate::version::{Dot, Lineage};
 /// Dense sets are small: a lineage that is fully held is one interval. Sequence numbers start at 1; zero is never a
 /// member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(into = "Vec<(u64, u64)>"))]
 pub struct SeqSet {
     /// First to last of each interval; intervals neither overlap nor touch.
     intervals: BTreeMap<u64, u64>,
@@ -202,6 +202,13 @@ impl From<Vec<(u64, u64)>> for SeqSet {
             set.insert_range(first, last);
         }
         set
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for SeqSet {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        crate::wary_list::deserialize::<D, (u64, u64)>(from).map(Self::from)
     }
 }
 

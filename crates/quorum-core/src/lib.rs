@@ -79,6 +79,8 @@ mod stability;
 mod trace;
 mod tracker;
 mod version;
+#[cfg(feature = "serde")]
+pub mod wary_list;
 mod writer;
 
 #[cfg(any(test, feature = "testing"))]

@@ -171,6 +171,7 @@ pub enum Answer {
     /// To [`Question::Range`]: the first records of the range, in order.
     Range {
         /// The records.
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::wary_list::deserialize"))]
         entries: Vec<RangeEntry>,
         /// Whether these are all.
         is_complete: bool,

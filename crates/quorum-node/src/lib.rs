@@ -48,6 +48,8 @@ pub mod config;
 mod export_line;
 mod exposed;
 mod forget;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod local_mesh;

@@ -229,7 +229,7 @@ impl Writes {
             let until = now + plan.deadline.saturating_duration_since(now) / turns;
             let answer = self.members.ask_one(holder, question(namespace, key, true), until).await;
             if let Answer::Newest(Some(Newest { record: Some(record), .. })) = answer
-                && record.is_intact()
+                && RecordKey::new(namespace, key).has(&record)
                 && Some((record.version(), record.digest)) >= *newest
             {
                 return Ok(((*holder).clone(), Arc::new(record)));

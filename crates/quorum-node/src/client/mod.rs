@@ -28,6 +28,8 @@ pub use connect::ClientSettings;
 pub use error::{ClientError, Unreachable};
 pub use request::{ListQuery, WriteOptions};
 pub use text::TextOrBase64;
+#[cfg(feature = "testing")]
+pub(crate) use url::key_path;
 pub use url::{InvalidUrl, NodeUrl, NodeUrls};
 pub use watch::{Event, Watch};
 

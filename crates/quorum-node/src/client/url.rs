@@ -85,7 +85,7 @@ impl FromStr for NodeUrls {
 
 /// The path of a key. Every byte that could mean something else is escaped, slashes included, so
 /// that keys such as `a//b` or `../x` arrive as they are.
-pub(super) fn key_path(namespace: &Namespace, key: &Key) -> String {
+pub(crate) fn key_path(namespace: &Namespace, key: &Key) -> String {
     let mut path = format!("/v1/kv/{namespace}/");
     push_escaped(&mut path, key.as_bytes());
     path

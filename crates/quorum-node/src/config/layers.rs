@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use quorum_core::PeerId;
 use serde_path_to_error::Segment;
@@ -198,9 +199,13 @@ fn rules(text: &str) -> Option<Value> {
 }
 
 /// Every section and key with its default, as a table.
-fn defaults() -> Table {
-    let name = PeerId::new("n1").expect("a plain name");
-    Table::try_from(Config::new(name, Vec::new())).expect("the default configuration is a table")
+fn defaults() -> &'static Table {
+    static DEFAULTS: LazyLock<Table> = LazyLock::new(|| {
+        let name = PeerId::new("n1").expect("a plain name");
+        let config = Config::new(name, Vec::new());
+        Table::try_from(config).expect("the default configuration is a table")
+    });
+    &DEFAULTS
 }
 
 fn value_error(

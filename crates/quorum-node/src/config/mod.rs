@@ -12,6 +12,8 @@ pub mod consistency;
 pub mod convergence;
 pub mod error;
 pub mod files;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 pub mod layers;
 pub mod load;
 mod number_or_word;

@@ -65,23 +65,36 @@ pub(super) async fn batch(
     let is_retry = query::is_retry(&parts.headers)?;
     // Its room is given back when all writes have their verdicts, not before.
     let body = batches.0.receive(&parts.headers, body).await?;
+    let members = service.config().members.len();
+    let requests = read(&body.bytes, members, is_retry, |request| check(&service, request))?;
+    Ok(answer(&execute(&service, requests).await))
+}
+
+/// A field of a write, and what is wrong with it.
+pub(super) type Wrong = (String, String);
+
+/// The writes that a body asks for, each approved by `check`.
+pub(super) fn read(
+    body: &[u8],
+    members: usize,
+    is_retry: bool,
+    check: impl Fn(&WriteRequest) -> Result<(), Wrong>,
+) -> Result<Vec<WriteRequest>, Problem> {
     let batch: Batch =
-        serde_json::from_slice(&body.bytes).map_err(|error| Problem::invalid("body", &error))?;
+        serde_json::from_slice(body).map_err(|error| Problem::invalid("body", &error))?;
     if batch.writes.len() > ITEMS_MAX {
         let detail = format!("{} writes, at most {ITEMS_MAX} in one batch", batch.writes.len());
         return Err(Problem::invalid("writes", &detail));
     }
-    let members = service.config().members.len();
     let requests = batch.writes.into_iter().enumerate().map(|(index, item)| {
         let request = request_of(item, members, is_retry);
-        let checked = request.and_then(|request| check(&service, &request).map(|()| request));
+        let checked = request.and_then(|request| check(&request).map(|()| request));
         checked.map_err(|(field, detail)| Problem::InvalidItem {
             field: format!("writes[{index}]{field}"),
             detail,
         })
     });
-    let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    Ok(answer(&execute(&service, requests).await))
+    requests.collect()
 }
 
 fn check_uri(uri: &Uri) -> Result<(), Problem> {
@@ -89,7 +102,7 @@ fn check_uri(uri: &Uri) -> Result<(), Problem> {
 }
 
 /// What is wrong with a write that its namespace, or this node, does not allow.
-fn check(service: &Service, request: &WriteRequest) -> Result<(), (String, String)> {
+fn check(service: &Service, request: &WriteRequest) -> Result<(), Wrong> {
     service.check(request).map_err(|failed| match failed {
         WriteFailed::Forbidden { field, detail } => (format!(".{field}"), detail),
         other => (".value".to_owned(), other.to_string()),
@@ -97,11 +110,7 @@ fn check(service: &Service, request: &WriteRequest) -> Result<(), (String, Strin
 }
 
 /// The write that an item means, or which field of it is wrong and why.
-fn request_of(
-    item: Value,
-    members: usize,
-    is_retry: bool,
-) -> Result<WriteRequest, (String, String)> {
+fn request_of(item: Value, members: usize, is_retry: bool) -> Result<WriteRequest, Wrong> {
     let wrong =
         |field: &str, detail: &dyn std::fmt::Display| (format!(".{field}"), detail.to_string());
     let item: Item =

@@ -12,6 +12,8 @@ mod body;
 mod browser;
 mod export;
 mod forget;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod health;
 mod kv;
 mod list;

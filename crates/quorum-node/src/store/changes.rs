@@ -15,7 +15,7 @@ use super::Store;
 use super::engine::{PageLimit, Space, View};
 use super::error::StoreError;
 use super::read::{StoredRecord, stored};
-use super::schema::{Corrupt, LineageNumber, RecordKey};
+use super::schema::{Corrupt, LineageNumber, RecordKey, decode_count};
 use crate::record::{Key, Namespace};
 
 /// Payload and key bytes read at once.
@@ -108,7 +108,7 @@ pub(super) fn change_key(last: u64) -> Bytes {
 }
 
 pub(super) fn change_number(key: &[u8]) -> Result<u64, Corrupt> {
-    key.try_into().map(u64::from_be_bytes).map_err(|_| Corrupt { what: "change number" })
+    decode_count(key).map_err(|_| Corrupt { what: "change number" })
 }
 
 /// The smallest number that is kept, or `None` if there is none.

@@ -298,12 +298,14 @@ impl<'a> Draft<'a> {
             let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
             tombstone = head.is_tombstone.then_some(head.hlc);
             let merged = merge(Some(current), incoming);
-            let is_intact = head.into_record(lineage.clone(), &value).is_intact();
+            let here = head.into_record(lineage.clone(), &value);
+            let is_sound = key.has(&here);
             replaces = match merged {
                 Merged::Newest | Merged::Drift { replaces: true } => true,
                 // Of a damaged record, the digest may be what is damaged.
-                Merged::Duplicate | Merged::Drift { replaces: false } => !is_intact,
-                Merged::Superseded => false,
+                Merged::Duplicate | Merged::Drift { replaces: false } => !is_sound,
+                // What is intact and of another key says nothing about this one.
+                Merged::Superseded => here.is_intact() && !is_sound,
             };
         }
         if replaces {
@@ -614,7 +616,7 @@ fn adds_intervals(held: &SeqSet, seqs: &SeqSet, intervals_max: usize) -> bool {
     }
     let mut together = held.clone();
     together.merge(seqs);
-    let closes_first_gap = seqs.contains(held.contiguous() + 1);
+    let closes_first_gap = held.contiguous().checked_add(1).is_some_and(|next| seqs.contains(next));
     let allowed = if closes_first_gap { intervals_max.saturating_mul(2) } else { intervals_max };
     together.interval_count() > allowed.max(held.interval_count())
 }

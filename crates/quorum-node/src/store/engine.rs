@@ -5,6 +5,8 @@
 
 pub(crate) mod disk;
 mod frame;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod layer;
 mod log;
 #[cfg(any(test, feature = "testing"))]

@@ -19,6 +19,8 @@ mod draft;
 pub mod engine;
 mod error;
 mod facts;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod heads;
 mod intake;
 mod lineages;

@@ -31,8 +31,8 @@ use super::heads::Heads;
 use super::intake::Intake;
 use super::lineages::Lineages;
 use super::schema::{
-    Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_lineage,
-    decode_node, decode_seqs, decode_u64, meta, tombstone_key,
+    Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_count,
+    decode_floor, decode_lineage, decode_node, decode_seqs, decode_u64, meta, tombstone_key,
 };
 use super::sequencer::Sequencer;
 use super::shared::{Published, Shared};
@@ -289,11 +289,11 @@ impl Kept {
             let bytes = value.as_ref().try_into().map_err(|_| array("incarnation"))?;
             self.incarnation = Some(Incarnation::from_bytes(bytes));
         } else if *key == meta::CHANGES {
-            self.changes = decode_u64(value)?;
+            self.changes = decode_count(value)?;
         } else if *key == meta::STARTS {
-            self.starts = decode_u64(value)?;
+            self.starts = decode_count(value)?;
         } else if *key == meta::CEILING || *key == meta::SEEN {
-            self.floor = self.floor.max(Hlc::from_u64(decode_u64(value)?));
+            self.floor = self.floor.max(decode_floor(value)?);
         } else if let Some(number) = meta::lineage_number(key) {
             // Keys come in the order of numbers, so each number is the next one.
             if self.lineages.add(decode_lineage(value)?) != number? {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorum_core::{
-    Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor, StandIn,
+    Digest, Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor, StandIn,
 };
 
 use super::Store;
@@ -130,10 +130,13 @@ impl Store {
         let page = self.shared.view()?.page(Space::Records, behind(after), limit)?;
         let cursor = page.last().map(|(key, _)| key.to_vec());
         let incoming = |(key, value): (Bytes, Bytes)| {
-            let record = self.record_of(&value)?;
-            if !record.is_intact() {
-                // The receiver refuses it, so that it does not take the claim that follows.
+            let mut record = self.record_of(&value)?;
+            if !RecordKey::from_bytes(key.clone()).has(&record) {
                 self.note_damaged(&key);
+                // The receiver refuses it, so that it does not take the claim that follows: not even if it is an intact
+                // record of another key.
+                record =
+                    Arc::new(Record { digest: Digest::from_bytes([0; 32]), ..(*record).clone() });
             }
             Ok(Incoming { record: Some(record), ..Incoming::default() })
         };
@@ -220,9 +223,11 @@ impl<'a> Gathering<'a> {
                     Some(key) => self.store.record_at(self.view, key)?,
                     None => None,
                 };
-                if record.as_ref().is_some_and(|record| !record.is_intact()) {
+                if let (Some(key), Some(record)) = (&key, &record)
+                    && !key.has(record)
+                {
                     // Never passed on: its dots stay open there until the record is repaired here.
-                    key.iter().for_each(|key| self.store.note_damaged(key.bytes()));
+                    self.store.note_damaged(key.bytes());
                     tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
                     return Ok(());
                 }

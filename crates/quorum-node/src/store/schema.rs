@@ -72,6 +72,17 @@ impl RecordKey {
         Self(bytes.freeze())
     }
 
+    /// Whether a record reads as what it should be under this key: about it, and hashing to its digest.
+    pub(crate) fn has(&self, record: &Record) -> bool {
+        record.is_intact()
+            && ContentRef::parse(&record.payload).is_ok_and(|content| self.is_of(&content))
+    }
+
+    fn is_of(&self, content: &ContentRef<'_>) -> bool {
+        let rest = self.0.strip_prefix(content.namespace.as_bytes());
+        rest.and_then(|rest| rest.strip_prefix(&[0])) == Some(content.key)
+    }
+
     pub(crate) fn from_bytes(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -445,6 +456,22 @@ pub(crate) fn decode_u64(value: &[u8]) -> Result<u64, Corrupt> {
     value.try_into().map(u64::from_be_bytes).map_err(|_| Corrupt { what: "number" })
 }
 
+/// No store counts as far: a number beyond is damage, and one below leaves room for those that follow.
+const COUNT_MAX: u64 = 1 << 47;
+
+/// A number that is counted up from zero, one by one.
+pub(crate) fn decode_count(value: &[u8]) -> Result<u64, Corrupt> {
+    let count = decode_u64(value)?;
+    if count > COUNT_MAX { Err(Corrupt { what: "count" }) } else { Ok(count) }
+}
+
+/// A time above which every later write is stamped. Above the largest ones nothing could be: they are damage.
+pub(crate) fn decode_floor(value: &[u8]) -> Result<Hlc, Corrupt> {
+    const MILLIS_MAX: u64 = 1 << 46;
+    let floor = Hlc::from_u64(decode_u64(value)?);
+    if floor.millis() > MILLIS_MAX { Err(Corrupt { what: "time" }) } else { Ok(floor) }
+}
+
 /// Takes fixed-size fields off the front of bytes.
 struct Reader<'a>(&'a [u8], Corrupt);
 
@@ -525,6 +552,17 @@ mod tests {
         assert_eq!(LogEntry::decode_run(&key, &value), Ok((LineageNumber(3), run.to_vec())));
         assert!(LogEntry::decode_run(&LogEntry::key(LineageNumber(3), 9), &value).is_err());
         assert!(LogEntry::key(LineageNumber(1), u64::MAX) < LogEntry::key(LineageNumber(2), 1));
+    }
+
+    #[test]
+    fn a_count_leaves_room_for_those_that_follow() {
+        for count in [0, 1, COUNT_MAX] {
+            assert_eq!(decode_count(&encode_u64(count)), Ok(count));
+        }
+        for damaged in [COUNT_MAX + 1, u64::MAX] {
+            assert!(decode_count(&encode_u64(damaged)).is_err(), "{damaged}");
+        }
+        assert!(decode_count(&[0; 7]).is_err() && decode_count(&[0; 9]).is_err());
     }
 
     proptest! {

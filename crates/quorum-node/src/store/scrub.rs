@@ -13,7 +13,6 @@ use super::error::StoreError;
 use super::intake::Job;
 use super::replay::SNAPSHOT_RECORDS_MAX;
 use super::schema::{Head, RecordKey};
-use crate::record::ContentRef;
 
 /// Records of one page of the scrub, at most, and bytes after which it ends.
 const SCRUB_PAGE: PageLimit = PageLimit::new(256, 1 << 20);
@@ -75,9 +74,8 @@ impl Store {
 
     /// Whether a stored record reads as what it should be: of this key, and hashing to its digest.
     fn is_sound(&self, key: &Bytes, value: &Bytes) -> bool {
-        let Ok(record) = self.record_of(value) else { return false };
-        let is_about_it = |content: ContentRef<'_>| RecordKey::of(&content).bytes() == key;
-        record.is_intact() && ContentRef::parse(&record.payload).is_ok_and(is_about_it)
+        let record = self.record_of(value);
+        record.is_ok_and(|record| RecordKey::from_bytes(key.clone()).has(&record))
     }
 
     /// How many records there are behind `after` up to `through`, and a digest over their keys, versions and digests.
@@ -162,7 +160,7 @@ impl Store {
         key: &RecordKey,
         record: Arc<Record>,
     ) -> Result<Arc<Record>, StoreError> {
-        if record.is_intact() {
+        if key.has(&record) {
             return Ok(record);
         }
         self.note_damaged(key.bytes());

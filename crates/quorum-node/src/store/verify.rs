@@ -83,7 +83,7 @@ pub fn verify(directory: &Path, config: &StoreConfig) -> Result<Verified, OpenEr
     Ok(verified)
 }
 
-fn verify_view(view: &dyn View) -> Result<Verified, OpenError> {
+pub(super) fn verify_view(view: &dyn View) -> Result<Verified, OpenError> {
     let kept = Kept::read(view)?;
     let mut verified = Verified::default();
     for_each(view, Space::Records, |key, value| {

@@ -7,6 +7,7 @@ mod harness;
 mod kill;
 mod log;
 mod merging;
+mod misplaced;
 mod promises;
 mod reading;
 mod speed;

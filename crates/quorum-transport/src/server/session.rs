@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, ExchangePlan, Frontier, HandshakeFault, HandshakeRefusal, Lineage, LogSource,
-    PeerId, QuerySource, ReplicaStore, check_hello,
+    Announcement, ExchangePlan, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId,
+    QuerySource, ReplicaStore,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::error::TransportError;
 use crate::frames::FrameReader;
 use crate::link::dial::{hear, micros, say};
 use crate::server::accept::Server;
+use crate::server::admission::Known;
 use crate::server::lane;
 use crate::wire::message::{Control, Hello};
 
@@ -159,30 +160,14 @@ fn check<S: ReplicaStore>(
     name: &PeerId,
     hello: &Hello,
 ) -> Result<(), TransportError> {
-    let refuse = |reason, detail: String| Err(TransportError::refused(reason, detail));
-    if hello.node != *name || hello.lineage.origin.node != *name {
-        let detail = format!("certificate is for {name}, hello says {}", hello.node);
-        return refuse(HandshakeRefusal::WrongName, detail);
-    }
-    if hello.cluster != server.roster.cluster() {
-        return refuse(
-            HandshakeRefusal::WrongCluster,
-            format!("{name} belongs to cluster {}", hello.cluster),
-        );
-    }
-    if hello.to != *server.roster.local() {
-        let detail = format!("{name} looks for {}, this is {}", hello.to, server.roster.local());
-        return refuse(HandshakeRefusal::WrongName, detail);
-    }
-    if hello.members != server.roster.digest() {
-        return refuse(HandshakeRefusal::MembersDiffer, format!("{name} has another member list"));
-    }
-    let (held, forgotten) = (server.store.frontier(), server.store.announcement(name).forgotten);
     let served = server.serving.lock().get(name).map(|served| served.lineage.clone());
-    match check_hello(&hello.lineage, &held, &forgotten, served.as_ref()) {
-        Err(HandshakeFault::Theirs { reason, detail }) => refuse(reason, detail),
-        _ => Ok(()),
-    }
+    let known = Known {
+        roster: &server.roster,
+        forgotten: &server.store.announcement(name).forgotten,
+        served: served.as_ref(),
+        frontier: &server.store.frontier(),
+    };
+    known.admits(name, hello)
 }
 
 /// Ends the member's former connection and waits until nothing of it can be applied any more: what is welcomed

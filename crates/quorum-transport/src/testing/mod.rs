@@ -5,10 +5,12 @@
 //! - [`Relay`] stands between two nodes and loses, delays, reorders, duplicates, corrupts or cuts, while they run;
 //! - [`by_hand`] dials a node and says what no honest one would;
 //! - [`SeededRandom`] is the same sequence for the same seed;
+//! - [`fuzzing`] are the claims that a fuzzer tries to refute;
 //! - [`eventually`] waits for a condition instead of for a time.
 
 mod authority;
 pub mod by_hand;
+pub mod fuzzing;
 mod loopback;
 mod random;
 mod relay;

@@ -38,8 +38,9 @@ pub(crate) fn encode_frame<M: Serialize>(message: &M) -> Result<Bytes, CodecErro
 
 /// The message in the body of a frame, all of it.
 ///
-/// A container that claims more than a small multiple of the body is refused before it is allocated. A multiple, because
-/// a number counts as eight bytes although it may take one.
+/// Bytes that claim more than a small multiple of the body are refused before they are allocated. A multiple, because a
+/// number counts as eight bytes although it may take one. Lists of a message must be read by
+/// [`wary_list`](quorum_core::wary_list), which does not believe what they claim.
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, CodecError> {
     match body.len() {
         0..=0x200 => decode_within::<M, 0x1000>(body),

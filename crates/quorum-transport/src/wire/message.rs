@@ -88,6 +88,7 @@ pub(crate) struct OpenLane {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Append {
     pub(crate) record: Option<Record>,
+    #[serde(deserialize_with = "quorum_core::wary_list::deserialize")]
     pub(crate) covers: Vec<(Lineage, SeqSet)>,
     /// Whether nobody holds a record for `covers`.
     pub(crate) void: bool,
@@ -107,6 +108,7 @@ pub(crate) struct Ack {
     /// Whether everything newly answered is synced, so that it counts towards the frontier.
     pub(crate) synced: bool,
     /// Newly answered items, by their number from 1, whose answer is not `Stored`.
+    #[serde(deserialize_with = "quorum_core::wary_list::deserialize")]
     pub(crate) exceptions: Vec<(u64, Reply)>,
 }
 

@@ -103,7 +103,7 @@ fn read(
 }
 
 /// Lines with their numbers and digests.
-struct Lines<R> {
+pub(super) struct Lines<R> {
     reader: R,
     number: u64,
     digest: LinesDigest,
@@ -111,11 +111,11 @@ struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    const fn new(reader: R) -> Self {
+    pub(super) const fn new(reader: R) -> Self {
         Self { reader, number: 0, digest: LinesDigest::EMPTY, position: 0 }
     }
 
-    fn next(&mut self) -> anyhow::Result<Option<Line>> {
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<Line>> {
         let mut content = Vec::new();
         let read = self.read_until(&mut content).context("cannot read the input")?;
         if read == 0 {

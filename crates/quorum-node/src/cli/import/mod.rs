@@ -5,6 +5,8 @@
 //! records of one key are never under way together: the later line wins.
 
 mod checkpoint;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod input;
 mod line;
 mod report;

@@ -174,7 +174,12 @@ fn replay(
 }
 
 /// Enters a frame into a layer. Tells how much more memory that takes.
-fn enter(layer: &Layer, commit: u64, oldest: u64, frame: &Bytes) -> Result<usize, EngineError> {
+pub(super) fn enter(
+    layer: &Layer,
+    commit: u64,
+    oldest: u64,
+    frame: &Bytes,
+) -> Result<usize, EngineError> {
     let mut is_sound = true;
     let changes = frame::changes(frame).map_while(|change| {
         is_sound &= change.is_some();

@@ -48,9 +48,14 @@ pub(crate) fn encode(commit: CommitNumber, batch: Batch, generation: u64) -> Opt
     }
     let body = u32::try_from(frame.len() - HEADER_LEN).ok()?;
     frame[MAGIC.len()..CHECKSUM_AT].copy_from_slice(&body.to_le_bytes());
+    seal(&mut frame, generation);
+    Some(frame.freeze())
+}
+
+/// Writes the checksum of a frame that has everything else.
+pub(super) fn seal(frame: &mut [u8], generation: u64) {
     let checksum = xxh3_64_with_seed(&frame[CHECKED_FROM..], generation);
     frame[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
-    Some(frame.freeze())
 }
 
 /// The frame at the beginning of `bytes`, if a sound one of this generation is there: its numbers, and its length.
