@@ -121,11 +121,12 @@ pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
     }
 }
 
-/// Commits a write through a member that may be recovering: it takes none until it has everything again.
+/// Commits a write through a member that may be recovering: it takes none until it has everything again, and vouches for
+/// none that it took before it knew.
 pub(crate) async fn commit(service: &Service, request: WriteRequest) {
     until("the member takes writes", async || match service.write(request.clone()).await {
         Ok(_) => true,
-        Err(WriteFailed::Recovering) => false,
+        Err(WriteFailed::Recovering | WriteFailed::Unsettled { .. }) => false,
         Err(failed) => panic!("{failed}"),
     })
     .await;
