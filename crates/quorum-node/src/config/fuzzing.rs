@@ -56,7 +56,7 @@ pub fn config_environment(input: &[u8]) {
     match merge(Some(&FileText::new("quorum.toml", SOUND_FILE)), settings) {
         Ok(Layered { config, overridden }) => {
             assert!(overridden.values().all(|origin| names.contains(origin)));
-            check_config(&config);
+            check_rules(&config);
         }
         Err(error) => check_blame(&error, |origin| {
             assert!(names.contains(origin), "{error} blames what is sound");
@@ -129,6 +129,10 @@ fn check_config(config: &Config) {
     let again = again.expect("what is printed can be read").config;
     // Compared as text, because a number need not equal itself.
     assert_eq!(format!("{again:?}"), format!("{config:?}"), "{printed}");
+    check_rules(config);
+}
+
+fn check_rules(config: &Config) {
     match check::policies(config) {
         Ok(policies) => check_policies(config, &policies),
         Err(error) => assert!(error.to_string().contains(|at: char| at.is_ascii_lowercase())),
