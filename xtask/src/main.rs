@@ -11,6 +11,7 @@ mod features;
 mod manifest;
 mod process;
 mod release;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -30,6 +31,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         summary: "`peers`: beside etcd, NATS and Redis; `floor`, `mesh`, `data`, `reads`; `micro` and `compare`: single operations",
         run: bench::run,
+    },
+    Command {
+        name: "simulate",
+        summary: "meshes in virtual time, seed by seed; --planted proves that bugs are found",
+        run: simulate::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {
@@ -65,7 +71,7 @@ fn main() -> ExitCode {
 fn help() -> String {
     let mut text = String::from("Usage: cargo xtask <command>\n\nCommands:\n");
     for command in COMMANDS {
-        text.push_str(&format!("  {:6} {}\n", command.name, command.summary));
+        text.push_str(&format!("  {:8} {}\n", command.name, command.summary));
     }
     text
 }

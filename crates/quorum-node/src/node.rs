@@ -325,7 +325,7 @@ async fn watch(service: Service, clock: Arc<dyn Clock>) {
 /// Sees whether lost data is all here again.
 async fn recover(service: Service, _clock: Arc<dyn Clock>) {
     let w = service.policies().smallest_w();
-    service.recovery().look(&service, w).await;
+    service.recovery().look(service.store(), &service.endpoint().peers(), w).await;
 }
 
 /// Shows how things are.
@@ -374,7 +374,18 @@ async fn forget(service: Service, _clock: Arc<dyn Clock>) {
 /// Purges tombstones that hide nothing any more.
 async fn purge(service: Service, _clock: Arc<dyn Clock>) {
     service.endpoint().part_from(&service.store().forgotten());
-    repair::tombstones::round(&service).await;
+    let round = repair::tombstones::Round {
+        store: service.store(),
+        watermark: service.watermark(),
+        grace: service.config().repair.tombstone_grace,
+        us: &service.config().node.name,
+        counted: &service.counted_peers(),
+        is_clock_right: service.clock_fault().is_none(),
+    };
+    match round.run().await {
+        0 => {}
+        purged => service.writes().observer.tombstones_purged(purged),
+    }
 }
 
 /// Looks through lives of this node that were set aside.

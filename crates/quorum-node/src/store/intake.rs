@@ -129,10 +129,22 @@ pub(crate) struct IntakeState {
 pub(crate) struct Intake {
     inner: Mutex<IntakeState>,
     arrived: Condvar,
+    /// Called when a job arrives, for a committer that is driven from outside.
+    ring: Option<Ring>,
+}
+
+/// What hears that a job has arrived.
+#[derive(Clone)]
+pub(crate) struct Ring(pub(crate) Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Ring")
+    }
 }
 
 impl Intake {
-    pub(crate) fn new(sequencer: Sequencer) -> Self {
+    pub(crate) fn new(sequencer: Sequencer, ring: Option<Ring>) -> Self {
         let state = IntakeState {
             state: StoreState::Running,
             sequencer,
@@ -142,7 +154,7 @@ impl Intake {
             queued_bytes: 0,
             reserving: None,
         };
-        Self { inner: Mutex::new(state), arrived: Condvar::new() }
+        Self { inner: Mutex::new(state), arrived: Condvar::new(), ring }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, IntakeState> {
@@ -156,6 +168,9 @@ impl Intake {
         state.queued_bytes += bytes;
         state.queue.push_back(job);
         self.arrived.notify_one();
+        if let Some(Ring(ring)) = &self.ring {
+            ring();
+        }
     }
 
     /// Enqueues a job of the store's own upkeep, which the bounds do not hold back.
@@ -299,6 +314,11 @@ impl IntakeState {
         if self.in_flight.get(write_id).is_some_and(|staged| staged.record.dot == *dot) {
             self.in_flight.remove(write_id);
         }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// Records and payload bytes that wait.

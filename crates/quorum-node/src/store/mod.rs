@@ -14,6 +14,8 @@ mod commit;
 mod config;
 mod directory;
 mod draft;
+#[cfg(any(test, feature = "testing"))]
+mod driven;
 pub mod engine;
 mod error;
 mod facts;
@@ -46,6 +48,8 @@ use quorum_core::{Clock, Lineage, Origin};
 
 pub use changes::{Change, Changes};
 pub use config::StoreConfig;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use driven::DrivenCommitter;
 pub use error::{OpenError, StoreError};
 pub use intake::StoreState;
 pub use local::Durable;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Clock, ClockGuard, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin,
     PeerId, Random, SeqSet,
@@ -28,7 +29,7 @@ use super::engine::{Batch, Engine, PageLimit, Space, Sync, View};
 use super::error::{OpenError, StoreError};
 use super::facts::Facts;
 use super::heads::Heads;
-use super::intake::Intake;
+use super::intake::{Intake, Ring};
 use super::lineages::Lineages;
 use super::schema::{
     Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_lineage,
@@ -84,7 +85,9 @@ impl Store {
         seams: StoreSeams,
     ) -> Result<Self, OpenError> {
         let (directory, engine) = open_engine(directory, &config)?;
-        Self::start(Arc::new(engine), Some(directory), identity, config, seams)
+        let (shared, committer) =
+            Self::prepare(Arc::new(engine), Some(directory), identity, config, seams, None)?;
+        Self::run(shared, committer)
     }
 
     /// Opens a store on an engine of the caller's.
@@ -98,16 +101,31 @@ impl Store {
         config: StoreConfig,
         seams: StoreSeams,
     ) -> Result<Self, OpenError> {
-        Self::start(Arc::new(engine), None, identity, config, seams)
+        let (shared, committer) =
+            Self::prepare(Arc::new(engine), None, identity, config, seams, None)?;
+        Self::run(shared, committer)
     }
 
-    fn start(
+    /// Gives the committer a thread of its own.
+    fn run(shared: Arc<Shared>, committer: Committer) -> Result<Self, OpenError> {
+        let handle = std::thread::Builder::new()
+            .name("store-commit".to_owned())
+            .spawn(move || committer.run())
+            .map_err(OpenError::io("start the committing thread for", Path::new("the store")))?;
+        let thread = CommitterThread { shared: shared.clone(), handle: Mutex::new(Some(handle)) };
+        Ok(Self { shared, thread: Arc::new(thread) })
+    }
+
+    /// Checks what is kept and begins a new epoch durably. Nothing is committed after that until the committer runs; `ring`
+    /// hears when there is something to commit.
+    pub(super) fn prepare(
         engine: Arc<dyn Engine>,
         directory: Option<Directory>,
         identity: &StoreIdentity,
         config: StoreConfig,
         seams: StoreSeams,
-    ) -> Result<Self, OpenError> {
+        ring: Option<Ring>,
+    ) -> Result<(Arc<Shared>, Committer), OpenError> {
         let mut kept = Kept::read(engine.view().as_ref())?;
         kept.check(identity)?;
         if kept.format == Some(FORMAT_WITHOUT_TOMBSTONES) {
@@ -123,7 +141,9 @@ impl Store {
             directory.begun()?;
         }
 
-        let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
+        let is_forgotten = planted::is(Bug::CeilingForgotten);
+        let floor = if is_forgotten { Hlc::ZERO } else { kept.floor };
+        let sequencer = Sequencer::new(lineage, floor, config.clock_headroom);
         let frontier = {
             let lineages = lineages.read();
             let named = kept.frontier.iter().map(|(number, seqs)| {
@@ -139,7 +159,7 @@ impl Store {
             guard: seams.guard,
             observer: seams.observer,
             random: seams.random,
-            intake: Intake::new(sequencer),
+            intake: Intake::new(sequencer, ring),
             published: RwLock::new(published),
             lineages,
             facts: RwLock::new(facts.clone()),
@@ -160,12 +180,7 @@ impl Store {
             forgotten: facts.forgotten,
         };
         let committer = Committer::new(shared.clone(), engine, directory, held);
-        let handle = std::thread::Builder::new()
-            .name("store-commit".to_owned())
-            .spawn(move || committer.run())
-            .map_err(OpenError::io("start the committing thread for", Path::new("the store")))?;
-        let thread = CommitterThread { shared: shared.clone(), handle: Mutex::new(Some(handle)) };
-        Ok(Self { shared, thread: Arc::new(thread) })
+        Ok((shared, committer))
     }
 }
 
@@ -226,7 +241,8 @@ fn begin(
     batch.put(Space::Meta, meta::CLUSTER, cluster);
     let node = Bytes::copy_from_slice(identity.node.as_str().as_bytes());
     batch.put(Space::Meta, meta::NODE, node);
-    Ok(engine.commit(batch, Sync::Data)?)
+    let sync = if planted::is(Bug::EpochNotSynced) { Sync::Buffered } else { Sync::Data };
+    Ok(engine.commit(batch, sync)?)
 }
 
 /// What the store kept about itself.
@@ -322,7 +338,11 @@ impl Kept {
     fn next_lineage(&self, node: &PeerId, random: &dyn Random) -> Lineage {
         match self.incarnation {
             Some(incarnation) => {
-                let epoch = Epoch::new(self.starts + 1, epoch_salt(random));
+                let is_same = planted::is(Bug::EpochNotBumped);
+                let epoch = match is_same {
+                    true => Epoch::new(1, 1),
+                    false => Epoch::new(self.starts + 1, epoch_salt(random)),
+                };
                 Lineage { origin: Origin { node: node.clone(), incarnation }, epoch }
             }
             None => first_lineage(node.clone(), random),
