@@ -14,6 +14,7 @@ mod manifest;
 mod mutants;
 mod process;
 mod release;
+mod simulate;
 mod simulate_node;
 mod test;
 mod tidy;
@@ -54,6 +55,11 @@ const COMMANDS: &[Command] = &[
         name: "mutants",
         summary: "whether the tests of quorum-core notice small changes of it; names of files narrow it down",
         run: mutants::run,
+    },
+    Command {
+        name: "simulate",
+        summary: "meshes in virtual time, seed by seed; --planted proves that bugs are found",
+        run: simulate::run,
     },
     Command { name: "tidy", summary: "the house rules no compiler knows", run: tidy::run },
     Command {

@@ -67,6 +67,8 @@ mod frontier;
 mod id;
 mod link;
 mod observe;
+#[doc(hidden)]
+pub mod planted;
 mod policy;
 mod ports;
 mod query;

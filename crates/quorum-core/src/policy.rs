@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::QuorumError;
+use crate::planted::{self, Bug};
 
 /// Deadline of a write unless the policy says otherwise.
 pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
@@ -48,7 +49,8 @@ impl QuorumPolicy {
     pub fn majority(n: usize) -> Result<Self, QuorumError> {
         // `n / 2 + 1`, not `ceil(n / 2)`: the two differ for every even `n`,
         // and half of four replicas is not a majority.
-        Self::new(n, n / 2 + 1, ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT)
+        let half = if planted::is(Bug::HalfIsMajority) { n.div_ceil(2) } else { n / 2 + 1 };
+        Self::new(n, half, ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT)
     }
 
     /// The same rule with another `w`.

@@ -16,6 +16,7 @@ use crate::announcement::{Announcement, Close};
 use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::PeerId;
+use crate::planted::{self, Bug};
 use crate::version::Origin;
 
 /// What is known of the closes and the stable times of all members, this one included.
@@ -129,7 +130,11 @@ impl Member {
 
 /// The smallest of all; `None` if one is unknown, or there is none.
 fn smallest(times: impl Iterator<Item = Option<Hlc>>) -> Option<Hlc> {
-    times.reduce(|one, other| Some(one?.min(other?))).flatten()
+    let ignores = planted::is(Bug::SilentMemberIgnored);
+    times
+        .filter(|time| time.is_some() || !ignores)
+        .reduce(|one, other| Some(one?.min(other?)))
+        .flatten()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Busy, QuorumError, QuorumFailureReason, Refusal, check_members};
 use crate::id::PeerId;
+use crate::planted::{self, Bug};
 use crate::policy::QuorumPolicy;
 use crate::ports::Reply;
 use crate::receipt::{MemberStanding, Standing};
@@ -235,11 +236,26 @@ impl AckTracker {
 
     fn answer(&mut self, peer: &PeerId, answer: Answer) {
         // Strangers and the local member are not in the list, so they never count.
-        let Some(member) = self.peers.iter_mut().find(|member| member.id == *peer) else { return };
+        let place = self.peers.iter().position(|member| member.id == *peer);
+        let place = match place {
+            None if planted::is(Bug::StrangerCounts) => self.silent_place(),
+            Some(place)
+                if planted::is(Bug::DuplicateCounts) && self.peers[place].answer.is_final() =>
+            {
+                self.silent_place()
+            }
+            place => place,
+        };
+        let Some(member) = place.map(|place| &mut self.peers[place]) else { return };
         member.first_heard = [member.first_heard, answer.at()].into_iter().flatten().min();
         if !member.answer.is_final() {
             member.answer = answer;
         }
+    }
+
+    /// Where somebody stands who has said nothing: for planted bugs.
+    fn silent_place(&self) -> Option<usize> {
+        self.peers.iter().position(|member| !member.answer.is_final())
     }
 
     // What to do about it.
@@ -296,7 +312,8 @@ impl AckTracker {
     fn judge(&self, now: Instant) -> Verdict {
         let (w, tally) = (self.policy.w(), self.tally());
         let acks = tally.copies();
-        if tally.local == 1 && acks >= w {
+        let is_local = tally.local == 1 || planted::is(Bug::LocalCopyNotNeeded);
+        if is_local && acks >= w {
             return Verdict::Met { acks };
         }
         if let LocalCopy::Failed { at, .. } = self.local_copy
@@ -332,7 +349,7 @@ impl AckTracker {
     }
 
     fn tally(&self) -> Tally {
-        let in_time = |at: Instant| at <= self.deadline;
+        let in_time = |at: Instant| at <= self.deadline || planted::is(Bug::LateAckCounts);
         let mut tally = Tally::default();
         if let LocalCopy::Durable { at } = self.local_copy
             && in_time(at)
@@ -348,6 +365,7 @@ impl AckTracker {
                 Answer::Acked { .. } => tally.acked += 1,
                 Answer::Superseded { .. } if self.superseded_counts => tally.acked += 1,
                 Answer::Superseded { .. } => tally.superseded += 1,
+                Answer::Drifted { .. } if planted::is(Bug::DriftCounts) => tally.acked += 1,
                 Answer::Drifted { .. } => tally.drifted += 1,
                 Answer::Refused { .. } => tally.refused += 1,
                 Answer::Silent | Answer::Busy { .. } => {}

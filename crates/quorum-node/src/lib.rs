@@ -62,6 +62,8 @@ pub mod record;
 mod repair;
 mod service;
 pub mod shutdown;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulation;
 pub mod status;
 pub mod store;
 mod traced;

@@ -330,7 +330,7 @@ async fn watch(service: Service, clock: Arc<dyn Clock>) {
 /// Sees whether lost data is all here again.
 async fn recover(service: Service, _clock: Arc<dyn Clock>) {
     let w = service.policies().smallest_w();
-    service.recovery().look(&service, w).await;
+    service.recovery().look(service.store(), &service.endpoint().peers(), w).await;
 }
 
 /// Shows how things are.

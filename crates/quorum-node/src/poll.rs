@@ -12,7 +12,7 @@ use quorum_core::{
     Answer, Clock, Inquirer, PeerAnswer, PeerId, Question, ReadAnswer, ReadTracker, ReadVerdict,
     Sleep, Unavailable,
 };
-use quorum_transport::{Answers, QuicPeers};
+use quorum_transport::QuicPeers;
 
 /// Too few members answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,14 @@ impl std::fmt::Display for TooFewAnswers {
 impl std::error::Error for TooFewAnswers {}
 
 /// Who can be asked.
-pub(crate) struct Members {
+pub(crate) struct Members<N = QuicPeers> {
     pub(crate) local: PeerId,
     pub(crate) peers: Vec<PeerId>,
-    pub(crate) network: QuicPeers,
+    pub(crate) network: N,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Members {
+impl<N: Inquirer> Members<N> {
     /// How many there are, this node included.
     pub(crate) fn count(&self) -> usize {
         self.peers.len() + 1
@@ -125,7 +125,10 @@ impl Members {
 }
 
 /// The next answer; `None` at the deadline, and when there can be no further one.
-async fn next(answers: &mut Answers, deadline: &mut Sleep) -> Option<PeerAnswer> {
+async fn next<A>(answers: &mut A, deadline: &mut Sleep) -> Option<PeerAnswer>
+where
+    A: Stream<Item = PeerAnswer> + Unpin,
+{
     poll_fn(|context| match Pin::new(&mut *answers).poll_next(context) {
         Poll::Ready(next) => Poll::Ready(next),
         Poll::Pending => deadline.as_mut().poll(context).map(|()| None),

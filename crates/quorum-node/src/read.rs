@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quorum_core::planted::{self, Bug};
 use quorum_core::{
-    Answer, CommitOptions, Held, Incoming, Newest, PeerId, Question, ReadAnswer, ReadTracker,
-    Record, ReplicaStore, Reply, Unavailable, deadline_after,
+    Answer, CommitOptions, Held, Incoming, Inquirer, Newest, PeerId, Question, ReadAnswer,
+    ReadTracker, Record, ReplicaStore, Replicator, Reply, Unavailable, deadline_after,
 };
 
 use crate::config::{Consistency, ReadQuorum};
@@ -87,7 +88,7 @@ struct Plan {
     deadline: Instant,
 }
 
-impl Writes {
+impl<N: Replicator + Inquirer> Writes<N> {
     /// Reads one key.
     pub(crate) async fn read(&self, request: ReadRequest) -> Result<ReadFound, ReadFailed> {
         let policy = self.policies.of(&request.namespace);
@@ -166,7 +167,7 @@ impl Writes {
                 (stored(record)?, is_written)
             }
         };
-        if !is_written && plan.w > 1 {
+        if !is_written && plan.w > 1 && !planted::is(Bug::NotWrittenBack) {
             self.write_back(&stored.record, plan).await?;
         }
         Ok(found(Some(stored)))

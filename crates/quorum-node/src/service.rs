@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{Clock, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId};
+use quorum_core::{
+    Clock, ClockFault, ClockGuard, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId,
+};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 use tokio::sync::watch;
@@ -475,20 +477,12 @@ impl Service {
     /// Feeds the clock guard, and says so when its opinion, or that about a peer's clock, changes.
     pub(crate) fn watch_clock(&self, now: Instant, wall_millis: u64) {
         let peers = self.parts.endpoint.peers();
-        let mut guard = self.parts.writes.clock_guard.lock();
         for peer in &peers {
-            match peer.clock_offset.zip(peer.clock_measured_at) {
-                Some((offset, (at, wall))) => {
-                    self.warn_of_skew(&peer.peer, offset);
-                    let wall_millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-                    guard.record_offset(peer.peer.clone(), offset, at, wall_millis);
-                }
-                None => guard.forget(&peer.peer),
+            if let Some(offset) = peer.clock_offset {
+                self.warn_of_skew(&peer.peer, offset);
             }
         }
-        guard.record_reading(now, wall_millis);
-        let after = guard.fault();
-        drop(guard);
+        let after = compare_clocks(&self.parts.writes.clock_guard, &peers, now, wall_millis);
         self.parts.metrics.gauges().set_clock_healthy(after.is_none());
         match (self.parts.clock_trusted.swap(after.is_none(), Ordering::Relaxed), after) {
             (true, Some(fault)) => {
@@ -541,6 +535,27 @@ impl Service {
             clock.sleep_until(clock.now() + LOOK_EVERY).await;
         }
     }
+}
+
+/// Tells the guard what this node's clocks say and how far those of its peers are off. Returns its opinion.
+pub(crate) fn compare_clocks(
+    guard: &Mutex<ClockGuard>,
+    peers: &[PeerStatus],
+    now: Instant,
+    wall_millis: u64,
+) -> Option<ClockFault> {
+    let mut guard = guard.lock();
+    for peer in peers {
+        match peer.clock_offset.zip(peer.clock_measured_at) {
+            Some((offset, (at, wall))) => {
+                let wall_millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+                guard.record_offset(peer.peer.clone(), offset, at, wall_millis);
+            }
+            None => guard.forget(&peer.peer),
+        }
+    }
+    guard.record_reading(now, wall_millis);
+    guard.fault()
 }
 
 /// Runs work that may wait for the disk where it holds up nobody else.

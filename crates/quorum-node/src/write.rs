@@ -8,9 +8,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
-    KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter, Random,
-    ReadAnswer, ReadTracker, Receipt, Record, Reply, Unavailable, Version, WriteError, WriteId,
-    deadline_after, wall_millis,
+    Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
+    Random, ReadAnswer, ReadTracker, Receipt, Record, Replicator, Reply, Unavailable, Version,
+    WriteError, WriteId, deadline_after, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -134,7 +134,7 @@ impl From<WriteError<StoreError>> for WriteFailed {
 }
 
 /// The quorum writer of this node.
-pub(crate) type Writer = QuorumWriter<Store, QuicPeers, Arc<dyn Clock>>;
+pub(crate) type Writer<N = QuicPeers> = QuorumWriter<Store, N, Arc<dyn Clock>>;
 
 /// What members said of a write that is looked for.
 #[derive(Debug, Default)]
@@ -161,8 +161,8 @@ enum Kind {
 type Found = (Dot, Version, Digest, bool);
 
 /// Everything a write passes through.
-pub(crate) struct Writes {
-    pub(crate) writer: Writer,
+pub(crate) struct Writes<N = QuicPeers> {
+    pub(crate) writer: Writer<N>,
     pub(crate) admission: Admission,
     pub(crate) clock_guard: Arc<Mutex<ClockGuard>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -170,7 +170,7 @@ pub(crate) struct Writes {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) read_timeout: Duration,
-    pub(crate) members: Members,
+    pub(crate) members: Members<N>,
     /// What peers' records pass through, for those that are fetched.
     pub(crate) receiver: Receiver,
     /// The named writes that are being executed here.
@@ -179,7 +179,7 @@ pub(crate) struct Writes {
     pub(crate) hurry: CancellationToken,
 }
 
-impl Writes {
+impl<N: Replicator + Inquirer> Writes<N> {
     /// Commits one write. Dropping the future gives up the verdict, not the write.
     pub(crate) async fn write(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
         let bytes = request.key.as_bytes().len() + request.value.as_ref().map_or(0, Bytes::len);

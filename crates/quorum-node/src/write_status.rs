@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use quorum_core::{
-    Answer, Digest, KnownWrite, PeerId, Question, Unavailable, Version, WriteId, deadline_after,
+    Answer, Digest, Inquirer, KnownWrite, PeerId, Question, Replicator, Unavailable, Version,
+    WriteId, deadline_after,
 };
 
 use crate::record::{Key, Namespace};
@@ -78,7 +79,7 @@ pub struct FoundAt {
     pub digest: Digest,
 }
 
-impl Writes {
+impl<N: Replicator + Inquirer> Writes<N> {
     /// Asks every member about a write, at most until the timeout. With `copies`, asks again until so many members hold
     /// it or the timeout has come.
     pub(crate) async fn status(

@@ -43,3 +43,29 @@ pub struct PeerStatus {
     /// Why the link is down or went down last.
     pub last_error: Option<String>,
 }
+
+impl PeerStatus {
+    /// A peer of which nothing is known yet.
+    #[must_use]
+    pub const fn unknown(peer: PeerId, address: String) -> Self {
+        Self {
+            peer,
+            address,
+            connected_since: None,
+            lineage: None,
+            served: None,
+            round_trip: None,
+            clock_offset: None,
+            clock_measured_at: None,
+            frontier: None,
+            announcement: None,
+            counts: false,
+            queued_bytes: 0,
+            deferred: 0,
+            wanted: 0,
+            repaired_records: 0,
+            repaired_bytes: 0,
+            last_error: None,
+        }
+    }
+}

@@ -213,7 +213,7 @@ impl Member {
     /// The node's disk says that it has synced and has not, from now on.
     #[cfg(test)]
     pub(crate) fn lie_about_syncs(&self) {
-        self.disk.lock().lie_about_syncs();
+        self.disk.lock().set_lying(true);
     }
 
     /// The node's next sync fails.

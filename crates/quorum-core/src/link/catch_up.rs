@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::{Digest, PeerId};
+use crate::planted::{self, Bug};
 use crate::ports::{Clock, Incoming, LogSource, Replay, ReplicaStore, SnapshotCursor, StandIn};
 use crate::query::{Answer, QuerySource, Question};
 use crate::version::{Dot, Lineage, Origin, Version};
@@ -170,7 +171,8 @@ where
 
     /// Leaves out a record that the peer has, or is being sent: it was the current record of other dots before.
     fn spare(&self, item: &mut Incoming) {
-        let is_there = |stand_in: &StandIn| self.lane.has(&stand_in.dot);
+        let is_there =
+            |stand_in: &StandIn| self.lane.has(&stand_in.dot) || planted::is(Bug::RecordLeftOut);
         if !item.covers.is_empty() && item.stand_in.as_ref().is_some_and(is_there) {
             item.record = None;
         }
@@ -179,6 +181,11 @@ where
     /// Sends every current record that the peer has not, and claims the frontier of before only behind the last one.
     async fn snapshot(&mut self, held: &Frontier) -> Result<(), L::Error> {
         let untaken_before = self.lane.untaken();
+        let covers = || held.iter().map(|(of, set)| (of.clone(), set.clone())).collect();
+        let claim = || vec![Incoming { record: None, covers: covers(), ..Incoming::default() }];
+        if planted::is(Bug::ClaimBeforeSnapshot) {
+            self.lane.send(claim()).await?;
+        }
         let mut cursor: Option<SnapshotCursor> = None;
         let mut compares = self.lane.holds_anything();
         loop {
@@ -207,14 +214,13 @@ where
             cursor = Some(next);
         }
         self.lane.all_answered().await;
-        if self.lane.untaken() > untaken_before {
+        if self.lane.untaken() > untaken_before && !planted::is(Bug::ClaimDespiteUntaken) {
             // Some record was not taken, so the claim would not be true. What is refused may be refused for good, so
             // the whole is not tried anew at once.
             self.snapshots.begin(self.clock.now(), self.pause_min);
             return Ok(());
         }
-        let covers = held.iter().map(|(lineage, set)| (lineage.clone(), set.clone())).collect();
-        self.lane.send(vec![Incoming { record: None, covers, ..Incoming::default() }]).await?;
+        self.lane.send(claim()).await?;
         self.lane.all_answered().await;
         if self.lane.untaken() > untaken_before {
             self.snapshots.begin(self.clock.now(), self.pause_min);

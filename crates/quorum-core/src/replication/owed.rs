@@ -1,6 +1,7 @@
 //! Which records a peer lacks and should get from us.
 
 use crate::frontier::Frontier;
+use crate::planted::{self, Bug};
 use crate::version::Origin;
 
 /// What a member that lives as `us` should send to a peer: of all that it holds and the peer lacks, what it coordinated
@@ -18,7 +19,7 @@ pub fn owed_to(
     let lacking = held.minus(known_there);
     let mut owed = lacking.common(wanted);
     let mut own = lacking;
-    own.retain(|lineage| lineage.origin == *us);
+    own.retain(|lineage| lineage.origin == *us && !planted::is(Bug::OwnWritesNotOwed));
     owed.merge(&own);
     owed
 }

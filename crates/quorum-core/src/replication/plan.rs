@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
+use crate::planted::{self, Bug};
 use crate::version::Lineage;
 
 /// What somebody who knows the frontiers of all members within reach sees.
@@ -66,6 +67,9 @@ fn lacking(reach: &Reach<'_>) -> BTreeMap<Lineage, SeqSet> {
     lacking
         .iter()
         .filter(|(lineage, _)| !is_coming(lineage))
+        .filter(|(lineage, _)| {
+            !planted::is(Bug::OwnWritesNotWanted) || lineage.origin != reach.current.origin
+        })
         .map(|(lineage, set)| (lineage.clone(), left(lineage, set)))
         .filter(|(_, set)| !set.is_empty())
         .collect()

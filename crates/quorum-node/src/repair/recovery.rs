@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use quorum_core::{PeerId, Recovery, RecoveryProgress, RecoveryTargets, Source};
 use quorum_transport::PeerStatus;
 
-use crate::service::Service;
+use crate::store::Store;
 
 /// How far a recovery is; nothing while there is none.
 #[derive(Debug, Clone, Default)]
@@ -30,13 +30,11 @@ impl RecoveryWatch {
     }
 
     /// Looks at the others, and ends the recovery once everything is here. `w` is the smallest write quorum.
-    pub(crate) async fn look(&self, service: &Service, w: usize) {
-        let store = service.store();
+    pub(crate) async fn look(&self, store: &Store, peers: &[PeerStatus], w: usize) {
         if store.recovery() != Recovery::Recovering {
             *self.state.lock() = State::default();
             return;
         }
-        let peers = service.endpoint().peers();
         let needed = RecoveryTargets::needed(peers.len() + 1, w);
         let progress = {
             let mut state = self.state.lock();

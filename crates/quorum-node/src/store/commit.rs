@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use quorum_core::planted::{self, Bug};
 use quorum_core::{Applied, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
 use tracing::Span;
 
@@ -97,6 +98,19 @@ impl Committer {
         }
     }
 
+    /// Commits what waits now, for a store without a thread. Tells whether more waits, or something is not synced yet; an
+    /// error if the store has failed.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn run_once(&mut self) -> Result<bool, Stopped> {
+        self.next_commit = None;
+        if self.shared.intake.lock().is_idle() {
+            self.sync()?;
+        } else if let Some(jobs) = self.shared.intake.take(&self.shared.config, None) {
+            self.step(jobs)?;
+        }
+        Ok(!self.shared.intake.lock().is_idle() || self.unsynced.since.is_some())
+    }
+
     /// Under load, waits until it is time for the next commit.
     fn let_gather(&mut self) {
         if let Some(next) = self.next_commit.take() {
@@ -135,13 +149,18 @@ impl Committer {
             // Duplicates only: what they found is as durable as the last commit.
             return Ok(self.unsynced.since.is_none());
         }
-        let sync = if wants_sync { Sync::Data } else { Sync::Buffered };
+        let lies = planted::is(Bug::AckBeforeSync) || planted::is(Bug::UnsyncedShown);
+        let sync = if wants_sync && !lies { Sync::Data } else { Sync::Buffered };
         self.commit_to_engine(finished.batch, sync)?;
         self.latest = self.engine.view();
         self.unsynced.covered.extend(finished.covered);
         self.unsynced.records += finished.records;
         self.unsynced.since.get_or_insert(now);
         self.shared.has_unsynced.store(true, Ordering::Release);
+        if wants_sync && planted::is(Bug::AckBeforeSync) {
+            // Answered as if it were synced, and shown when it is.
+            return Ok(true);
+        }
         if wants_sync {
             self.shared.publish_trimmed(&finished.trimmed);
             self.synced(now);

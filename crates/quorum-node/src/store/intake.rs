@@ -324,6 +324,11 @@ impl IntakeState {
         }
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Records and payload bytes that wait.
     pub(crate) fn queued(&self) -> (usize, usize) {
         (self.queued_records, self.queued_bytes)

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use quorum_core::planted::{self, Bug};
 use quorum_core::{Digest, Hlc, Origin};
 
 /// What the rule looks at.
@@ -41,6 +42,7 @@ pub(crate) fn merge(current: Option<Contender<'_>>, incoming: Contender<'_>) -> 
     };
     let versions = incoming.hlc.cmp(&current.hlc).then_with(|| incoming.origin.cmp(current.origin));
     match (versions, incoming.digest.cmp(current.digest)) {
+        (Ordering::Less, _) if planted::is(Bug::LastComerWins) => Merged::Newest,
         (Ordering::Greater, _) => Merged::Newest,
         (Ordering::Less, _) => Merged::Superseded,
         (Ordering::Equal, Ordering::Equal) => Merged::Duplicate,

@@ -16,6 +16,8 @@ mod commit_task;
 mod config;
 mod directory;
 mod draft;
+#[cfg(any(test, feature = "testing"))]
+mod driven;
 pub mod engine;
 mod error;
 mod facts;
@@ -52,6 +54,8 @@ pub use changes::{Change, Changes};
 #[cfg(any(test, feature = "testing"))]
 pub use commit_task::SlowDisk;
 pub use config::StoreConfig;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use driven::DrivenCommitter;
 pub use error::{OpenError, StoreError};
 pub use intake::StoreState;
 pub use local::Durable;
@@ -167,6 +171,12 @@ struct CommitterHandle {
 impl CommitterHandle {
     fn new(shared: &Arc<Shared>, running: Running) -> Arc<Self> {
         Arc::new(Self { shared: Arc::clone(shared), running: Mutex::new(Some(running)) })
+    }
+
+    /// Of a committer that somebody else drives.
+    #[cfg(any(test, feature = "testing"))]
+    fn driven(shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(shared), running: Mutex::new(None) })
     }
 
     fn take(&self) -> Option<Running> {

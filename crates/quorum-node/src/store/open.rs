@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Clock, ClockGuard, ClusterId, Epoch, Frontier, Hlc, Incarnation, Lineage, Observer, Origin,
     PeerId, Random, SeqSet,
@@ -139,7 +140,9 @@ pub(super) fn prepare(
         directory.begun()?;
     }
 
-    let sequencer = Sequencer::new(lineage, kept.floor, config.clock_headroom);
+    let is_forgotten = planted::is(Bug::CeilingForgotten);
+    let floor = if is_forgotten { Hlc::ZERO } else { kept.floor };
+    let sequencer = Sequencer::new(lineage, floor, config.clock_headroom);
     let frontier = {
         let lineages = lineages.read();
         let named = kept.frontier.iter().map(|(number, seqs)| {
@@ -236,7 +239,8 @@ fn begin(
     batch.put(Space::Meta, meta::CLUSTER, cluster);
     let node = Bytes::copy_from_slice(identity.node.as_str().as_bytes());
     batch.put(Space::Meta, meta::NODE, node);
-    Ok(engine.commit(batch, Sync::Data)?)
+    let sync = if planted::is(Bug::EpochNotSynced) { Sync::Buffered } else { Sync::Data };
+    Ok(engine.commit(batch, sync)?)
 }
 
 /// What the store kept about itself.
@@ -332,7 +336,11 @@ impl Kept {
     fn next_lineage(&self, node: &PeerId, random: &dyn Random) -> Lineage {
         match self.incarnation {
             Some(incarnation) => {
-                let epoch = Epoch::new(self.starts + 1, epoch_salt(random));
+                let is_same = planted::is(Bug::EpochNotBumped);
+                let epoch = match is_same {
+                    true => Epoch::new(1, 1),
+                    false => Epoch::new(self.starts + 1, epoch_salt(random)),
+                };
                 Lineage { origin: Origin { node: node.clone(), incarnation }, epoch }
             }
             None => first_lineage(node.clone(), random),

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Digest, Dot, Hlc, Incoming, Lineage, LogSource, Record, Replay, SeqSet, SnapshotCursor, StandIn,
 };
@@ -256,6 +257,11 @@ impl<'a> Gathering<'a> {
     fn finish(self) -> Option<Vec<Incoming>> {
         let lineage = self.lineage;
         let incoming = |Gathered { record, key, mut dots }: Gathered| {
+            let is_own = |record: &Arc<Record>| {
+                record.dot.lineage == *lineage && dots.contains(record.dot.seq)
+            };
+            let is_lost = planted::is(Bug::OverwrittenIsVoid);
+            let record = record.filter(|record| !is_lost || is_own(record));
             // A record's own dot goes without saying.
             if let Some(dot) = record.as_ref().map(|record| &record.dot)
                 && dot.lineage == *lineage

@@ -23,7 +23,7 @@ enum Heard {
 /// Works until the mesh is healed.
 pub(super) async fn work<S: Subject>(run: Run<S>, client: u64, random: SeededRandom) {
     let shared = &run.shared;
-    let longest = random.between(Duration::from_millis(50), Duration::from_secs(3));
+    let longest = random.between(Duration::from_millis(500), Duration::from_secs(10));
     let mut number = 0;
     while shared.clock.now() < shared.heal_at {
         number += 1;
@@ -34,7 +34,7 @@ pub(super) async fn work<S: Subject>(run: Run<S>, client: u64, random: SeededRan
             write(&run, (client, number), key, &random).await;
         }
         // Bursts, and pauses in between.
-        let pause = if random.happens(500) { Duration::ZERO } else { longest };
+        let pause = if random.happens(300) { Duration::ZERO } else { longest };
         shared.clock.sleep_until(shared.clock.now() + random.between(Duration::ZERO, pause)).await;
     }
 }
@@ -46,13 +46,17 @@ async fn write<S: Subject>(
     random: &SeededRandom,
 ) {
     let shared = &run.shared;
-    let (n, majority) = (shared.names.len(), shared.policy.w());
+    let n = shared.names.len();
+    let majority = n / 2 + 1;
     let is_delete = shared.subject.deletes() && random.happens(250);
     // Long and short ones: some frames fill the queues.
     let filler = "-".repeat(usize::try_from(random.below(300)).unwrap_or(0));
     let value = (!is_delete).then(|| format!("c{client}-{number}{filler}"));
     let digest = shared.subject.digest(&shared.keys[key], value.as_deref());
-    let w = if random.happens(850) { majority } else { 1 + random.below(n as u64) as usize };
+    let mut w = random.happens(150).then(|| 1 + random.below(n as u64) as usize);
+    if shared.losses_max > 0 {
+        w = w.map(|w| w.max(majority));
+    }
     let mut id = [0; 16];
     id[..8].copy_from_slice(&random.next_u64().to_le_bytes());
     id[8..].copy_from_slice(&(client << 32 | number).to_le_bytes());
@@ -104,12 +108,14 @@ async fn attempt<S: Subject>(
     let died = Arc::clone(&shared.slots.borrow()[index].died);
     let (heard, done) = (Rc::new(RefCell::new(None)), Arc::new(Once::default()));
     let (told, over, of) = (Rc::clone(&heard), Arc::clone(&done), run.clone());
-    let deadline = shared.clock.now() + write.timeout;
     shared.trace.event("write", (index as u64, key as u64), || {
-        format!("{} at {} w={}", write.write_id, member.name, write.w)
+        format!("{} at {} w={:?}", write.write_id, member.name, write.w)
     });
     shared.tasks.spawn(member.owner(), async move {
-        let w = write.w;
+        // Counted here by hand: the policy is under test as well.
+        let w = write.w.unwrap_or(n / 2 + 1);
+        // A member that is frozen begins when it is thawed.
+        let deadline = of.shared.clock.now() + write.timeout;
         let outcome = member.program.write(write).await;
         let of = &of.shared;
         let said = match outcome {
@@ -135,6 +141,7 @@ async fn attempt<S: Subject>(
         *told.borrow_mut() = Some(said);
         over.happen();
     });
+    super::nemesis::touched(run, index, random);
     let lost = async {
         died.happened().await;
     };

@@ -51,6 +51,9 @@ struct Issued {
     key: usize,
 }
 
+/// The first final answer of each peer, and when it came.
+type Answers = BTreeMap<PeerId, (Reply, Instant)>;
+
 /// What a member has said to hold of one key: in a life that has not lost its disk since.
 type Claimed = BTreeMap<usize, Version>;
 
@@ -60,8 +63,8 @@ struct State {
     issued: BTreeMap<Lineage, BTreeMap<u64, Issued>>,
     versions: BTreeMap<Version, Digest>,
     last_of: BTreeMap<Origin, Version>,
-    /// The first final answer of each peer to each record, and when it came.
-    answers: BTreeMap<Dot, BTreeMap<PeerId, (Reply, Instant)>>,
+    /// The first final answer of each peer to each record, and when it came, each time that the record was handed out.
+    answers: BTreeMap<Dot, BTreeMap<u64, Answers>>,
     claimed: BTreeMap<PeerId, Claimed>,
     frontiers: BTreeMap<PeerId, Frontier>,
     lineages: BTreeSet<Lineage>,
@@ -73,6 +76,9 @@ struct State {
     deleted: BTreeMap<usize, Version>,
     /// Members whose disk has lost something on purpose.
     excused: BTreeSet<usize>,
+    /// A disk lies: until that is noticed, nobody can promise what a read quorum returns.
+    forgoes_reads: bool,
+    rounds: u64,
     counters: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
 }
@@ -154,9 +160,9 @@ impl History {
         let says = |(reply, at): &(Reply, Instant)| {
             *at <= deadline && matches!(reply, Reply::Stored | Reply::Superseded { .. })
         };
-        let empty = BTreeMap::new();
-        let answers = state.answers.get(&receipt.dot).unwrap_or(&empty);
-        let heard = answers.values().filter(|answer| says(answer)).count();
+        let in_time = |answers: &Answers| answers.values().filter(|a| says(a)).count();
+        let rounds = state.answers.get(&receipt.dot);
+        let heard = rounds.and_then(|rounds| rounds.values().map(in_time).max()).unwrap_or(0);
         if heard + 1 < w {
             let dot = &receipt.dot;
             let detail = format!("{dot} was confirmed by {heard} peers in time, {w} copies asked");
@@ -174,9 +180,11 @@ impl History {
             state.violation("durability", detail);
         }
         let newest = (receipt.version.clone(), write.is_delete);
-        for floors in [&mut state.committed, &mut state.floor] {
-            raise(floors, write.key, newest.clone());
+        if 2 * w > n {
+            // Every read quorum hears one of its members.
+            raise(&mut state.floor, write.key, newest.clone());
         }
+        raise(&mut state.committed, write.key, newest);
     }
 
     /// What a quorum read that begins now must not go back behind.
@@ -188,12 +196,17 @@ impl History {
     pub(super) fn read(&self, key: usize, floor: Option<(Version, bool)>, found: &QuorumRead) {
         let mut state = self.state.lock();
         let Some((version, digest)) = found else {
-            if floor.is_some_and(|(_, is_delete)| !is_delete) {
+            // A deletion that was purged leaves nothing, whatever its verdict was.
+            let is_gone = |(floor, _): &(Version, bool)| state.reaches(key, None, floor);
+            if !floor.as_ref().is_none_or(is_gone) && !state.forgoes_reads {
                 state.violation("reads", format!("a quorum read of key {key} found nothing"));
             }
             return;
         };
         state.check_known(key, version, digest);
+        if state.forgoes_reads {
+            return;
+        }
         if let Some((floor, _)) = floor.filter(|(floor, _)| version < floor) {
             let detail = format!("a quorum read of key {key} found {version}, {floor} was there");
             state.violation("reads", detail);
@@ -204,19 +217,23 @@ impl History {
 
     // What goes over the network.
 
-    /// A record is handed to the network by its coordinator.
-    pub(super) fn issued(&self, record: &Record) {
+    /// A record is handed to the network by its coordinator. Returns the number under which it is answered.
+    pub(super) fn issued(&self, record: &Record) -> u64 {
         let mut state = self.state.lock();
+        state.rounds += 1;
+        let round = state.rounds;
         let is_new = state.enter(record);
         if !is_new {
-            return;
+            return round;
         }
         let (origin, version) = (&record.dot.lineage.origin, record.version());
         let last = state.last_of.insert(origin.clone(), version.clone());
-        if let Some(last) = last.filter(|last| *last >= version) {
+        let is_excused = state.is_excused(&origin.node);
+        if let Some(last) = last.filter(|last| *last >= version && !is_excused) {
             let detail = format!("{} has {version} after {last}", record.dot);
             state.violation("versions", detail);
         }
+        round
     }
 
     /// An item is sent out of a log.
@@ -227,9 +244,9 @@ impl History {
     }
 
     /// A writer was told what a peer says of its record. The first final answer stands, until its peer loses its disk.
-    pub(super) fn heard(&self, dot: &Dot, said: &PeerReply) {
+    pub(super) fn heard(&self, dot: &Dot, round: u64, said: &PeerReply) {
         let mut state = self.state.lock();
-        let answers = state.answers.entry(dot.clone()).or_default();
+        let answers = state.answers.entry(dot.clone()).or_default().entry(round).or_default();
         match &said.reply {
             Reply::Busy { reason: Busy::Recovering } => {
                 answers.remove(&said.peer);
@@ -272,6 +289,11 @@ impl History {
         state.frontiers.remove(member);
     }
 
+    /// A disk begins to lie.
+    pub(super) fn forgo_reads(&self) {
+        self.state.lock().forgoes_reads = true;
+    }
+
     pub(super) fn rolled_back(&self, index: usize, member: &PeerId) {
         let mut state = self.state.lock();
         if !state.excused.contains(&index) {
@@ -292,11 +314,13 @@ impl History {
             if !state.lineages.insert(lineage.clone()) || state.issued.contains_key(lineage) {
                 state.violation("epochs", format!("{lineage} was used before"));
             }
-            let before = state.frontiers.get(member);
+            let is_excused = state.is_excused(member);
+            let before = state.frontiers.get(member).filter(|_| !is_excused);
             if before.is_some_and(|before| !frontier.covers(before)) {
                 state.violation("frontiers", format!("{member} holds less than it announced"));
             }
-            let claimed = state.claimed.get(member).cloned().unwrap_or_default();
+            let claimed = state.claimed.get(member).filter(|_| !is_excused);
+            let claimed = claimed.cloned().unwrap_or_default();
             for (key, version) in claimed {
                 if !state.reaches(key, current(key).as_ref(), &version) {
                     let detail = format!("{member} acknowledged {version} of key {key}, lost it");

@@ -26,6 +26,8 @@ enum Deed {
     FailDisk,
     LyingDisk,
     StepClock,
+    Freeze,
+    Trap,
 }
 
 /// Does things until the mesh is healed.
@@ -34,8 +36,7 @@ pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
     let deeds = deeds(&run);
     // A run is either busy or quiet.
     let longest = random.between(shared.faults.pause.0 * 4, shared.faults.pause.1);
-    // At most so many disks may lose something that a committed write survives.
-    let mut losses_left = if random.happens(300) { shared.policy.w() - 1 } else { 0 };
+    let mut losses_left = shared.losses_max;
     let mut sufferers = Vec::new();
     while !deeds.is_empty() {
         let pause = random.between(shared.faults.pause.0, longest);
@@ -51,6 +52,9 @@ pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
                 continue;
             }
             losses_left -= 1;
+            if matches!(deed, Deed::LyingDisk) {
+                shared.history.forgo_reads();
+            }
             sufferers.push(victim);
         }
         commit(&run, deed, victim, &random);
@@ -61,7 +65,7 @@ fn deeds<S: Subject>(run: &Run<S>) -> Vec<Deed> {
     let (faults, subject) = (&run.shared.faults, &run.shared.subject);
     let mut deeds = Vec::new();
     if faults.crashes {
-        deeds.extend([Deed::Kill, Deed::CutPower, Deed::CutPower, Deed::Kill]);
+        deeds.extend([Deed::Kill, Deed::CutPower, Deed::Freeze, Deed::Trap, Deed::Trap]);
     }
     if faults.cuts {
         deeds.extend([Deed::CutOneWay, Deed::CutPair, Deed::Isolate, Deed::Partition]);
@@ -92,6 +96,13 @@ fn commit<S: Subject>(run: &Run<S>, deed: Deed, victim: usize, random: &SeededRa
     });
     shared.history.count(name(deed));
     match deed {
+        Deed::Freeze => {
+            shared.tasks.freeze(victim);
+            let of = run.clone();
+            let until = now + random.between(SECOND / 50, 4 * SECOND);
+            after(run, until, move || of.shared.tasks.thaw(victim));
+        }
+        Deed::Trap => shared.slots.borrow_mut()[victim].is_trapped = true,
         Deed::Kill => crash(run, victim, Crash::Kill, random),
         Deed::CutPower => crash(run, victim, Crash::Power, random),
         Deed::Wipe => crash(run, victim, Crash::Wipe, random),
@@ -149,6 +160,7 @@ fn commit<S: Subject>(run: &Run<S>, deed: Deed, victim: usize, random: &SeededRa
         }
         Deed::FailDisk => shared.slots.borrow_mut()[victim].disk_mood = DiskMood::Failing,
         Deed::LyingDisk => {
+            shared.history.excuse(victim, &shared.names[victim]);
             shared.slots.borrow_mut()[victim].disk_mood = DiskMood::Lying;
             let of = run.clone();
             let random = random.branch(7);
@@ -184,7 +196,27 @@ const fn name(deed: Deed) -> &'static str {
         Deed::FailDisk => "failing disks",
         Deed::LyingDisk => "lying disks",
         Deed::StepClock => "clock steps",
+        Deed::Freeze => "frozen processes",
+        Deed::Trap => "traps",
     }
+}
+
+/// A client has just handed a write to a member: if that is where its power is to be cut, it soon is.
+pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, random: &SeededRandom) {
+    let shared = &run.shared;
+    if !std::mem::take(&mut shared.slots.borrow_mut()[victim].is_trapped) {
+        return;
+    }
+    let (of, random) = (run.clone(), random.branch(8));
+    // The disk is slow just then, so that peers often have what is lost here.
+    let usual = shared.slots.borrow()[victim].disk_delay;
+    shared.slots.borrow_mut()[victim].disk_delay = (SECOND / 250, SECOND / 100);
+    let at = shared.clock.now() + random.between(SECOND / 5_000, SECOND / 100);
+    shared.history.count("power cuts in the middle of a write");
+    after(run, at, move || {
+        of.shared.slots.borrow_mut()[victim].disk_delay = usual;
+        crash(&of, victim, Crash::Power, &random);
+    });
 }
 
 /// How a program ends.
@@ -203,6 +235,7 @@ fn crash<S: Subject>(run: &Run<S>, victim: usize, crash: Crash, random: &SeededR
     if matches!(crash, Crash::Lied | Crash::Wipe) {
         shared.history.excuse(victim, &shared.names[victim]);
     }
+    shared.tasks.thaw(victim);
     run.stop(victim);
     let last = shared.slots.borrow().get(victim).and_then(|slot| slot.last.clone());
     if let Some((seat, program)) = last {

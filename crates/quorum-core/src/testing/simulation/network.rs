@@ -90,26 +90,20 @@ pub(super) struct Pipe<T> {
 struct PipeState<T> {
     queue: VecDeque<(Instant, T)>,
     last: Option<Instant>,
-    /// Something was lost for good: what is behind it never arrives.
-    is_broken: bool,
     waker: Option<Waker>,
 }
 
 impl<T> Default for Pipe<T> {
     fn default() -> Self {
-        let state = PipeState { queue: VecDeque::new(), last: None, is_broken: false, waker: None };
+        let state = PipeState { queue: VecDeque::new(), last: None, waker: None };
         Self { state: Mutex::new(state) }
     }
 }
 
 impl<T: Send> Pipe<T> {
-    /// Something arrives at that time, behind everything before it; or never.
-    pub(super) fn push(&self, arrives: Option<Instant>, what: T) {
+    /// Something arrives at that time, behind everything before it.
+    pub(super) fn push(&self, arrives: Instant, what: T) {
         let mut state = self.state.lock();
-        let Some(arrives) = arrives.filter(|_| !state.is_broken) else {
-            state.is_broken = true;
-            return;
-        };
         let arrives = state.last.map_or(arrives, |last| arrives.max(last));
         state.last = Some(arrives);
         state.queue.push_back((arrives, what));
@@ -196,13 +190,13 @@ impl fmt::Debug for Conn {
 impl Conn {
     /// The dialler says something.
     pub(super) fn say(&self, lane: LaneKind, message: Message) {
-        let arrives = self.net.arrival(self.dialler, self.server);
+        let arrives = self.net.arrival_at_last(self.dialler, self.server);
         self.up[lane as usize].push(arrives, message);
     }
 
     /// The server says something.
     pub(super) fn answer(&self, lane: LaneKind, message: Message) {
-        let arrives = self.net.arrival(self.server, self.dialler);
+        let arrives = self.net.arrival_at_last(self.server, self.dialler);
         self.down[lane as usize].push(arrives, message);
     }
 
@@ -259,6 +253,12 @@ impl Net {
             last_number: 0,
         };
         Self { clock, random, state: Mutex::new(state) }
+    }
+
+    /// As [`arrival`](Self::arrival), but late rather than never: by then the connection has been given up, unless all was
+    /// healed meanwhile.
+    fn arrival_at_last(&self, from: usize, to: usize) -> Instant {
+        self.arrival(from, to).unwrap_or_else(|| self.clock.now() + GIVEN_UP_AFTER)
     }
 
     /// When something that is sent now arrives, if it ever does.

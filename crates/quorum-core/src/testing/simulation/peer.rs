@@ -352,6 +352,7 @@ pub struct SimulatedReplies {
     lives: Vec<(Arc<Peer>, u64)>,
     clock: Arc<dyn Clock>,
     dot: Dot,
+    round: u64,
     history: Arc<History>,
 }
 
@@ -372,12 +373,12 @@ impl Stream for SimulatedReplies {
             *life = life_of(peer);
             let reply = Reply::Busy { reason: Busy::Recovering };
             let withdrawn = PeerReply { peer: peer.name.clone(), reply, at: this.clock.now() };
-            this.history.heard(&this.dot, &withdrawn);
+            this.history.heard(&this.dot, this.round, &withdrawn);
             return Poll::Ready(Some(withdrawn));
         }
         this.mailbox.poll(context).map(|(reply, is_true)| {
             if is_true {
-                this.history.heard(&this.dot, &reply);
+                this.history.heard(&this.dot, this.round, &reply);
             }
             Some(reply)
         })
@@ -395,7 +396,7 @@ impl Replicator for SimulatedPeers {
 
     fn fan_out(&self, outgoing: Outgoing) -> SimulatedReplies {
         let (mailbox, dot) = (Mailbox::new(), outgoing.record.dot.clone());
-        self.history.issued(&outgoing.record);
+        let round = self.history.issued(&outgoing.record);
         let bytes = outgoing.record.payload.len() + 100;
         let item = Incoming { record: Some(outgoing.record), ..Incoming::default() };
         let lives = self.peers.iter().map(|peer| (Arc::clone(peer), peer.link(|link| link.life())));
@@ -415,7 +416,7 @@ impl Replicator for SimulatedPeers {
             }
         }
         let (clock, history) = (Arc::clone(&self.clock), Arc::clone(&self.history));
-        SimulatedReplies { mailbox, lives, clock, dot, history }
+        SimulatedReplies { mailbox, lives, clock, dot, round, history }
     }
 }
 

@@ -28,8 +28,8 @@ pub struct ClientWrite {
     pub value: Option<String>,
     /// The write's name.
     pub write_id: WriteId,
-    /// Copies needed.
-    pub w: usize,
+    /// Copies needed; as the policy says if left out.
+    pub w: Option<usize>,
     /// How long to wait for the verdict.
     pub timeout: Duration,
     /// Whether the same write was asked for before, here or elsewhere.
@@ -250,11 +250,8 @@ impl<H: SimulatedStore> Program for StoreProgram<H> {
     async fn write(&self, write: ClientWrite) -> ClientOutcome {
         let value = write.value.unwrap_or_default();
         let op = self.harness.op(&write.key, &value, write.write_id);
-        let options = CommitOptions {
-            w: Some(write.w),
-            timeout: Some(write.timeout),
-            ..CommitOptions::default()
-        };
+        let options =
+            CommitOptions { w: write.w, timeout: Some(write.timeout), ..CommitOptions::default() };
         self.writer.commit(op, options).await.into()
     }
 

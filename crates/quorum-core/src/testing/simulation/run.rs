@@ -67,6 +67,8 @@ pub(super) struct Slot<P> {
     pub(super) died: Arc<Once>,
     pub(super) disk_delay: (Duration, Duration),
     pub(super) disk_mood: DiskMood,
+    /// The next write that it takes is its last.
+    pub(super) is_trapped: bool,
 }
 
 /// A run in progress. Clones are the same one.
@@ -93,6 +95,8 @@ pub(super) struct Shared<S: Subject> {
     pub(super) keys: Vec<String>,
     pub(super) names: Arc<[PeerId]>,
     pub(super) slots: RefCell<Vec<Slot<S::Program>>>,
+    /// Disks that may lose something in this run: as many as a write committed by a majority survives.
+    pub(super) losses_max: usize,
     /// Clients go on and faults happen until then.
     pub(super) heal_at: Instant,
     hostility: Arc<Hostility>,
@@ -132,6 +136,8 @@ impl<S: Subject> Run<S> {
             .collect();
         let policy = QuorumPolicy::majority(n).expect("a mesh has members");
         let keys = (0..3 + random.below(10)).map(|key| format!("key {key}")).collect();
+        let bears = faults.lost_disks && subject.bears_lost_disks() && random.happens(300);
+        let losses_max = if bears { n / 2 } else { 0 };
         let heal_at = clock.now() + random.between(faults.span.0, faults.span.1);
         let per_mille =
             if faults.hostile_replies { [0, 0, 30][random.below(3) as usize] } else { 0 };
@@ -144,6 +150,7 @@ impl<S: Subject> Run<S> {
             died: Arc::default(),
             disk_delay: (Duration::from_micros(100), Duration::from_millis(2)),
             disk_mood: DiskMood::Honest,
+            is_trapped: false,
         });
         let slots = RefCell::new(slots.collect());
         let shared = Shared {
@@ -161,6 +168,7 @@ impl<S: Subject> Run<S> {
             keys,
             names,
             slots,
+            losses_max,
             heal_at,
         };
         Self { shared: Rc::new(shared) }
@@ -363,6 +371,7 @@ impl<S: Subject> Run<S> {
             slot.clock.correct();
             slot.disk_delay = (Duration::from_micros(100), Duration::from_millis(2));
             slot.disk_mood = DiskMood::Honest;
+            shared.tasks.thaw(index);
             let is_down = slot.member.is_none();
             drop(slots);
             if is_down {

@@ -46,6 +46,9 @@ impl Wake for TaskWaker {
     }
 }
 
+/// Members that stand still, each with the tasks of it whose turn it would have been.
+type Frozen = Vec<(usize, Vec<usize>)>;
+
 /// The tasks of a simulation. Clones are the same ones.
 #[derive(Clone)]
 pub(super) struct Tasks {
@@ -53,6 +56,8 @@ pub(super) struct Tasks {
     places: Rc<RefCell<Vec<Option<Task>>>>,
     free: Rc<RefCell<Vec<usize>>>,
     queue: Arc<Mutex<VecDeque<usize>>>,
+    /// Members that do not run, as a stopped process does not, and whose turn it would have been.
+    frozen: Rc<RefCell<Frozen>>,
 }
 
 impl fmt::Debug for Tasks {
@@ -63,7 +68,13 @@ impl fmt::Debug for Tasks {
 
 impl Tasks {
     pub(super) fn new(clock: ManualClock) -> Self {
-        Self { clock, places: Rc::default(), free: Rc::default(), queue: Arc::default() }
+        Self {
+            clock,
+            places: Rc::default(),
+            free: Rc::default(),
+            queue: Arc::default(),
+            frozen: Rc::default(),
+        }
     }
 
     /// Starts a task; it is first run when those that wait now have been.
@@ -98,6 +109,34 @@ impl Tasks {
         }
     }
 
+    /// Stops a member where it stands, until it is thawed.
+    pub(super) fn freeze(&self, member: usize) {
+        let mut frozen = self.frozen.borrow_mut();
+        if !frozen.iter().any(|(is, _)| *is == member) {
+            frozen.push((member, Vec::new()));
+        }
+    }
+
+    /// Lets a member go on. What has happened meanwhile it learns in the order in which it happened.
+    pub(super) fn thaw(&self, member: usize) {
+        let mut frozen = self.frozen.borrow_mut();
+        if let Some(place) = frozen.iter().position(|(is, _)| *is == member) {
+            self.queue.lock().extend(frozen.remove(place).1);
+        }
+    }
+
+    /// Whether a task must wait because its member is frozen.
+    fn waits(&self, place: usize) -> bool {
+        let mut frozen = self.frozen.borrow_mut();
+        if frozen.is_empty() {
+            return false;
+        }
+        let places = self.places.borrow();
+        let owner = places[place].as_ref().and_then(|task| task.owner);
+        let held = frozen.iter_mut().find(|(is, _)| owner.is_some_and(|owner| owner.0 == *is));
+        held.map(|(_, held)| held.push(place)).is_some()
+    }
+
     /// Drops every task.
     pub(super) fn clear(&self) {
         let places: Vec<_> = self.places.borrow_mut().drain(..).collect();
@@ -111,6 +150,9 @@ impl Tasks {
         loop {
             let next = self.queue.lock().pop_front();
             let Some(place) = next else { return };
+            if self.waits(place) {
+                continue;
+            }
             let Some(mut task) = self.places.borrow_mut()[place].take() else { continue };
             task.woken.is_queued.store(false, Ordering::Relaxed);
             let waker = task.waker.clone();

@@ -30,7 +30,8 @@ struct State {
     /// Grows with every crash: engines of an earlier life fail.
     life: u64,
     fail_next_sync: bool,
-    lies: bool,
+    /// Syncs succeed and make nothing durable.
+    is_lying: bool,
     is_poisoned: bool,
 }
 
@@ -72,9 +73,21 @@ impl MemoryDisk {
         self.state.lock().fail_next_sync = true;
     }
 
-    /// From now on syncs succeed and make nothing durable: the disk of a harness that must find out.
-    pub fn lie_about_syncs(&self) {
-        self.state.lock().lies = true;
+    /// Makes syncs succeed without making anything durable, or ends that: the next honest sync makes up for it.
+    pub fn set_lying(&self, is_lying: bool) {
+        self.state.lock().is_lying = is_lying;
+    }
+
+    /// Everything is gone, as with a disk that was replaced.
+    pub fn wipe(&self) {
+        let mut state = self.state.lock();
+        let life = state.life + 1;
+        *state = State { life, ..State::default() };
+    }
+
+    /// The process is gone and the disk is not: what was committed without a sync may or may not be there later.
+    pub fn forsake(&self) {
+        self.state.lock().life += 1;
     }
 
     /// How many syncs succeeded so far.
@@ -123,7 +136,7 @@ impl Engine for MemoryEngine {
                 state.is_poisoned = true;
                 return Err(EngineError::new("sync", "input/output error"));
             }
-            if !state.lies {
+            if !state.is_lying {
                 state.synced = commit;
             }
             state.syncs += 1;
