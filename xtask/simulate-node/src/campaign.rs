@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -58,24 +57,19 @@ impl Campaign {
     /// Runs it, and says how far it is. Seeds are begun in order, so what was run is a range.
     pub(crate) fn run(&self) -> Sum {
         let (began, next) = (Instant::now(), AtomicU64::new(self.seeds.start));
-        let (is_over, told) = (AtomicBool::new(false), Mutex::new(()));
+        let is_over = AtomicBool::new(false);
         let (report, outcomes) = mpsc::channel();
         let mut sum = Sum { from: self.seeds.start, to: self.seeds.start, ..Sum::default() };
         std::thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 let report = report.clone();
-                let (next, is_over, told) = (&next, &is_over, &told);
+                let (next, is_over) = (&next, &is_over);
                 scope.spawn(move || {
                     while !is_over.load(Ordering::Relaxed) && began.elapsed() < self.at_most {
-                        let seed = {
-                            let _one_at_a_time = told.lock();
-                            let seed = next.load(Ordering::Relaxed);
-                            if seed >= self.seeds.end {
-                                return;
-                            }
-                            next.store(seed + 1, Ordering::Relaxed);
-                            seed
-                        };
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= self.seeds.end {
+                            return;
+                        }
                         let _main_waits = report.send(self.one(seed));
                     }
                 });
@@ -89,7 +83,7 @@ impl Campaign {
                 }
             }
         });
-        sum.to = next.into_inner();
+        sum.to = next.into_inner().min(self.seeds.end);
         sum.failed.sort_unstable();
         sum.wall_seconds = began.elapsed().as_secs();
         sum

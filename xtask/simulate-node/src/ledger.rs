@@ -24,35 +24,49 @@ const PROTOCOL: &[&str] = &[
 /// Faces, of which nothing takes part in a simulation.
 const NOT_PROTOCOL: &[&str] = &["cli", "http", "client", "pki", "testing", "tests"];
 
+/// Which code a campaign runs; taken when it begins, since the checkout may change meanwhile.
+#[derive(Debug, Serialize)]
+pub(crate) struct Code {
+    commit: String,
+    protocol: String,
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     date: String,
-    commit: String,
-    protocol: String,
+    #[serde(flatten)]
+    code: &'a Code,
     #[serde(flatten)]
     sum: &'a Sum,
 }
 
+impl Code {
+    /// The code in the checkout at `root`.
+    pub(crate) fn of(root: &Path) -> anyhow::Result<Self> {
+        let mut commit = git(root, &["rev-parse", "--short=12", "HEAD"])?;
+        let changed = git(root, &["status", "--porcelain", "--", "crates", "xtask", "Cargo.lock"])?;
+        if !changed.is_empty() {
+            commit.push_str("-dirty");
+        }
+        Ok(Self { commit, protocol: protocol(root)? })
+    }
+}
+
 /// Appends a line for what was run.
-pub(crate) fn append(root: &Path, sum: &Sum) -> anyhow::Result<()> {
+pub(crate) fn append(root: &Path, code: &Code, sum: &Sum) -> anyhow::Result<()> {
     let mut date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     date.truncate("2026-01-01".len());
-    let line = Line { date, commit: commit(root)?, protocol: protocol(root)?, sum };
     let path = root.join(LEDGER);
     std::fs::create_dir_all(path.parent().context("the ledger is in a folder")?)?;
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-    writeln!(file, "{}", serde_json::to_string(&line)?)?;
+    writeln!(file, "{}", serde_json::to_string(&Line { date, code, sum })?)?;
     println!("entered in {LEDGER}");
     Ok(())
 }
 
-/// The commit that is checked out, marked if the code is not exactly that.
-fn commit(root: &Path) -> anyhow::Result<String> {
-    let git = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
-        .current_dir(root)
-        .output()
-        .context("git names the commit")?;
+fn git(root: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let git = Command::new("git").args(arguments).current_dir(root).output();
+    let git = git.context("git tells what is checked out")?;
     ensure!(git.status.success(), "git: {}", String::from_utf8_lossy(&git.stderr));
     Ok(String::from_utf8_lossy(&git.stdout).trim().to_owned())
 }

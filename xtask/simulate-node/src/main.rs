@@ -31,6 +31,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use campaign::Campaign;
+use ledger::Code;
 
 /// Simulates whole meshes, a seed each: faults overlap writes of several clients, and in the end every acknowledged
 /// write must be at every member.
@@ -70,13 +71,15 @@ fn main() -> anyhow::Result<ExitCode> {
         let output = tracing_subscriber::fmt().with_env_filter(shown).with_writer(std::io::stderr);
         output.without_time().with_ansi(false).init();
     }
+    let root = Path::new(".");
+    let code = ledger.then(|| Code::of(root)).transpose()?;
     run::watch_panics();
     let at_most = Duration::from_secs(minutes * 60);
     let campaign = Campaign { seeds: seeds.clone(), replay_percent: replay, threads, at_most };
     let sum = campaign.run();
     println!("{}", serde_json::to_string_pretty(&sum)?);
-    if ledger {
-        ledger::append(Path::new("."), &sum)?;
+    if let Some(code) = code {
+        ledger::append(root, &code, &sum)?;
     }
     if sum.to < seeds.end {
         println!("to go on: cargo xtask simulate-node --seeds {}..{}", sum.to, seeds.end);
