@@ -20,7 +20,7 @@ use crate::schedule::{Cycle, Life};
 /// Within this time after the last fault all nodes are ready and hold the same.
 pub(crate) const CONVERGENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a mesh that was too slow is waited for all the same, to tell slow from never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Before the first fault of a cycle, so that there is something to lose.
 const ACKNOWLEDGED_BEFORE: usize = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -155,6 +155,9 @@ async fn run_cycle(
     if !report.findings.is_empty() {
         let folder = kept(ground, life.index);
         fs::create_dir_all(&folder)?;
+        let versions = folder.join(format!("cycle-{number}-versions.json"));
+        let listed = mesh.versions(&spaces.all()).await?;
+        fs::write(&versions, serde_json::to_string_pretty(&listed)?)?;
         keep_history(&folder.join(format!("cycle-{number}.json")), &recorded, &held)?;
     }
     Ok((report, held.into_iter().next().unwrap_or_default()))

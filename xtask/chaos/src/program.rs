@@ -19,7 +19,8 @@ pub(crate) async fn run(program: &str, arguments: &[&str]) -> Result<String> {
 pub(crate) async fn run_with(program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let line = || format!("`{program} {}`", arguments.join(" "));
     let mut command = Command::new(program);
-    command.args(arguments).kill_on_drop(true);
+    // In a group of its own, since a Ctrl-C is for this program alone.
+    command.args(arguments).process_group(0).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", line()))?;
     let mut stdin = child.stdin.take().context("a pipe")?;

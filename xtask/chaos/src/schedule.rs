@@ -124,8 +124,8 @@ pub(crate) fn life(selection: &Selection, index: u64) -> Life {
     let classes = parts(&classes).swap_remove(usize::try_from(part).expect("a few"));
     let mut dice = Dice::new(selection.seed, index, 1);
     // The three members of one round are five in the next.
-    let nodes =
-        selection.nodes.unwrap_or(if (index + round * (per_round + 1)) % 2 == 0 { 3 } else { 5 });
+    let is_small = (index + round * (per_round + 1)).is_multiple_of(2);
+    let nodes = selection.nodes.unwrap_or(if is_small { 3 } else { 5 });
     let wiring = classes[0].wiring();
     let cycles = classes.iter().map(|class| dice.cycle(*class, nodes)).collect();
     Life { index, seed: dice.next(), nodes, wiring, cycles }

@@ -37,7 +37,7 @@ impl Dice {
     }
 
     fn one_in(&mut self, count: u64) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
