@@ -36,9 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Until a mesh meets for the first time.
 const FIRST_MEETING: Duration = Duration::from_secs(60);
 
-/// What every node of every mesh is set to beside its addresses: small, so that tables are written and tombstones go
-/// within a life.
-const SETTINGS: &[&str] = &["store.memtable_bytes=1MiB", "repair.tombstone_grace=1s"];
+/// What every node of every mesh is set to beside its addresses: small, so that tables are written within a life. Tombstones
+/// stay: each node purges them at a moment of its own, and its digest is another one until the others have done so, which is
+/// minutes where a clock was ahead by minutes when a key was deleted.
+const SETTINGS: &[&str] = &["store.memtable_bytes=1MiB", "repair.tombstone_grace=1h"];
 
 #[derive(Debug)]
 pub(crate) struct Mesh {
