@@ -490,3 +490,41 @@ pub fn deadline_after(now: Instant, timeout: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
     now.checked_add(timeout).or_else(|| now.checked_add(FAR)).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::epoch;
+    use crate::{CLOCK_SKEW_WARN_DEFAULT, Hlc, Incarnation, Origin};
+
+    /// Of six members of which four are needed, after the local copy, so many acks and so many newer versions.
+    fn is_restamped_after(acked: usize, superseded: usize) -> bool {
+        let name = |name: &str| PeerId::new(name).expect("a valid name");
+        let names = ["a", "b", "c", "d", "e"].map(name);
+        let policy = QuorumPolicy::new(6, 4, Duration::from_secs(1), CLOCK_SKEW_WARN_DEFAULT)
+            .expect("valid");
+        let mut tracker =
+            AckTracker::new(policy, name("local"), names.clone(), epoch()).expect("six members");
+        tracker.record_local(epoch());
+        let origin = Origin { node: name("e"), incarnation: Incarnation::from_bytes([9; 8]) };
+        let version = Version { hlc: Hlc::from_millis(5), origin };
+        for (index, peer) in names.iter().enumerate().take(acked + superseded) {
+            if index < acked {
+                tracker.record_peer_ack(peer, epoch());
+            } else {
+                tracker.record_superseded(peer, version.clone(), epoch());
+            }
+        }
+        tracker.only_superseded_is_missing()
+    }
+
+    #[test]
+    fn a_larger_version_is_missing_only_where_it_would_make_the_quorum() {
+        for (acked, superseded) in [(2, 1), (1, 2), (0, 3), (2, 2)] {
+            assert!(is_restamped_after(acked, superseded), "{acked} and {superseded}");
+        }
+        for (acked, superseded) in [(0, 0), (2, 0), (3, 0), (0, 1), (1, 1), (0, 2)] {
+            assert!(!is_restamped_after(acked, superseded), "{acked} and {superseded}");
+        }
+    }
+}

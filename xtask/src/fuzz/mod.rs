@@ -82,8 +82,8 @@ fn minimise(chosen: &[&'static Target]) -> Result<()> {
 fn slice(arguments: &Arguments) -> Result<()> {
     let program = Program::build()?;
     let duration = arguments.duration;
-    let executions =
-        arguments.executions.or_else(|| duration.is_none().then_some(EXECUTIONS_DEFAULT));
+    let unless_asked = if duration.is_none() { Some(EXECUTIONS_DEFAULT) } else { None };
+    let executions = arguments.executions.or(unless_asked);
     let outcomes = program.run_side_by_side(&all_or(&arguments.targets), executions, duration)?;
     let total: u64 = outcomes.iter().map(|outcome| outcome.executions).sum();
     println!("{} targets, {total} executions, no claim refuted", outcomes.len());
