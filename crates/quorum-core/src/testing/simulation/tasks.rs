@@ -19,6 +19,9 @@ use crate::testing::ManualClock;
 /// Whose task it is: a member in one of its starts, or nobody's.
 pub(super) type Owner = Option<(usize, u64)>;
 
+/// Members, each with the tasks that would have run.
+type Frozen = Vec<(usize, Vec<usize>)>;
+
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
@@ -54,7 +57,7 @@ pub(super) struct Tasks {
     free: Rc<RefCell<Vec<usize>>>,
     queue: Arc<Mutex<VecDeque<usize>>>,
     /// Members that do not run, as a stopped process does not, and whose turn it would have been.
-    frozen: Rc<RefCell<Vec<(usize, Vec<usize>)>>>,
+    frozen: Rc<RefCell<Frozen>>,
 }
 
 impl fmt::Debug for Tasks {
