@@ -19,7 +19,7 @@ const LEDGER: &str = "docs/reliability/simulation.md";
 /// What a run's outcome depends on: totals add up only while it is the same.
 const PROTOCOL: [&str; 2] = ["crates/quorum-core/src", "crates/quorum-node/src"];
 /// Seeds within which every planted bug must be found.
-const PLANTED_WITHIN: u64 = 1_500;
+const PLANTED_WITHIN: u64 = 500;
 /// Seeds of one step of a campaign.
 const STEP: u64 = 2_000;
 const SLICE_MAX: Duration = Duration::from_secs(60 * 60);

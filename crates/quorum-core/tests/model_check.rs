@@ -67,16 +67,12 @@ impl Held {
     }
 }
 
+/// An answer to a want, on its way: a record out of a log, and the dots that it stands for beside its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Message {
-    /// A record, and the dots that it stands for beside its own.
-    Items { to: usize, record: Record, covers: Covers },
-    /// `from` durably holds the record.
-    Ack { from: usize, dot: Dot },
-    /// `from` durably holds all this.
-    Report { from: usize, covers: Covers },
-    /// `from` wants this of `to`.
-    Want { from: usize, to: usize, dots: Covers },
+struct Items {
+    to: usize,
+    record: Record,
+    covers: Covers,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,7 +100,8 @@ struct Write {
 struct State {
     members: Vec<Member>,
     writes: Vec<Write>,
-    sent: BTreeSet<Message>,
+    /// What was sent out of logs: once sent it may arrive at any time, again and again.
+    sent: BTreeSet<Items>,
     crashes: usize,
 }
 
@@ -112,7 +109,16 @@ struct State {
 enum Action {
     Write(usize),
     Sync(usize),
-    Deliver(Message, usize),
+    /// The record of a write reaches a member from its coordinator. It was sent to everybody when it was written.
+    Live(usize, usize),
+    /// The word of a member that it durably holds a write reaches the coordinator. It is sent once that is true.
+    Ack(usize, usize),
+    /// A member hears what another one holds, wants what it lacks, and that is sent.
+    Exchange {
+        to: usize,
+        from: usize,
+    },
+    CatchUp(Items),
     Crash(usize),
 }
 
@@ -121,10 +127,18 @@ struct Protocol {
     n: usize,
     writes: usize,
     crashes: usize,
+    /// Answers out of logs that are ever sent, at most; each may arrive at any time, again and again.
+    answers: usize,
 }
 
 fn peer(index: usize) -> PeerId {
     PeerId::new(format!("n{index}")).expect("a valid name")
+}
+
+fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n).flat_map(move |one| {
+        (0..n).filter(move |other| one != *other).map(move |other| (one, other))
+    })
 }
 
 fn lineage(index: usize, start: u64) -> Lineage {
@@ -178,44 +192,17 @@ impl Protocol {
 
     fn sync(&self, state: &mut State, index: usize) {
         state.members[index].disk = state.members[index].memory.clone();
-        let covers = state.members[index].disk.covers.clone();
-        for write in &state.writes {
-            let dot = &write.record.1;
-            if write.coordinator != index && covers.0.contains(dot) {
-                state.sent.insert(Message::Ack { from: index, dot: dot.clone() });
-            }
-        }
-        state.sent.insert(Message::Report { from: index, covers });
         self.judge(state);
     }
 
-    fn deliver(&self, state: &mut State, message: &Message, to: usize) {
-        match message {
-            Message::Items { record, covers, .. } => {
-                state.members[to].memory.merge(record, covers);
-            }
-            Message::Ack { from, dot } => {
-                let write = state.writes.iter_mut().find(|write| write.record.1 == *dot);
-                if let Some(write) = write {
-                    write.acks.insert(*from);
-                }
-                self.judge(state);
-            }
-            Message::Report { from, covers } => {
-                let dots = Covers(self.wanted(state, to, *from, covers));
-                if !dots.0.is_empty() {
-                    state.sent.insert(Message::Want { from: to, to: *from, dots });
-                }
-            }
-            Message::Want { from, dots, .. } => {
-                // Only synced state is replayed, and the current record in the place of what it has overwritten.
-                let disk = &state.members[to].disk;
-                let held = Covers(disk.covers.0.common(&dots.0));
-                if let Some(record) = disk.record.clone().filter(|_| !held.0.is_empty()) {
-                    state.sent.insert(Message::Items { to: *from, record, covers: held });
-                }
-            }
-        }
+    /// What one member sends another that tells it what it wants. Only synced state is told and replayed, and the current
+    /// record in the place of what it has overwritten.
+    fn exchanged(&self, state: &State, to: usize, from: usize) -> Option<Items> {
+        let theirs = &state.members[from].disk;
+        let dots = self.wanted(state, to, from, &theirs.covers);
+        let covers = Covers(theirs.covers.0.common(&dots));
+        let record = theirs.record.clone().filter(|_| !covers.0.is_empty())?;
+        Some(Items { to, record, covers })
     }
 
     /// Everything arrives, everybody syncs, until nothing changes any more.
@@ -224,14 +211,8 @@ impl Protocol {
         loop {
             let before = state.members.clone();
             (0..self.n).for_each(|index| self.sync(&mut state, index));
-            for (to, from) in (0..self.n).flat_map(|to| (0..self.n).map(move |from| (to, from))) {
-                if to == from {
-                    continue;
-                }
-                let theirs = state.members[from].disk.clone();
-                let dots = self.wanted(&state, to, from, &theirs.covers);
-                let covers = Covers(theirs.covers.0.common(&dots));
-                if let Some(record) = theirs.record.filter(|_| !covers.0.is_empty()) {
+            for (to, from) in pairs(self.n) {
+                if let Some(Items { record, covers, .. }) = self.exchanged(&state, to, from) {
                     state.members[to].memory.merge(&record, &covers);
                 }
             }
@@ -261,22 +242,21 @@ impl Model for Protocol {
         }
         let unsynced = |index: &usize| state.members[*index].disk != state.members[*index].memory;
         actions.extend((0..self.n).filter(unsynced).map(Action::Sync));
-        for message in &state.sent {
-            match message {
-                Message::Items { to, .. } | Message::Want { to, .. } => {
-                    actions.push(Action::Deliver(message.clone(), *to));
-                }
-                Message::Ack { dot, .. } => {
-                    let write = state.writes.iter().find(|write| write.record.1 == *dot);
-                    let to = write.map_or(0, |write| write.coordinator);
-                    actions.push(Action::Deliver(message.clone(), to));
-                }
-                Message::Report { from, .. } => {
-                    let others = (0..self.n).filter(|to| to != from);
-                    actions.extend(others.map(|to| Action::Deliver(message.clone(), to)));
+        for (index, write) in state.writes.iter().enumerate() {
+            for other in (0..self.n).filter(|other| *other != write.coordinator) {
+                actions.push(Action::Live(index, other));
+                let is_held = state.members[other].disk.covers.0.contains(&write.record.1);
+                // Of a verdict that was given, and of a start that is over, no ack changes anything.
+                let counts = state.members[write.coordinator].starts == write.start;
+                if is_held && counts && !write.is_committed {
+                    actions.push(Action::Ack(index, other));
                 }
             }
         }
+        if state.sent.len() < self.answers {
+            actions.extend(pairs(self.n).map(|(to, from)| Action::Exchange { to, from }));
+        }
+        actions.extend(state.sent.iter().cloned().map(Action::CatchUp));
         if state.crashes < self.crashes {
             actions.extend((0..self.n).filter(unsynced).map(Action::Crash));
         }
@@ -296,15 +276,22 @@ impl Model for Protocol {
                 let record = (version, Dot { lineage, seq: member.issued });
                 let start = member.starts;
                 member.memory.merge(&record, &Covers::default());
-                for to in (0..self.n).filter(|to| *to != index) {
-                    let covers = Covers::default();
-                    next.sent.insert(Message::Items { to, record: record.clone(), covers });
-                }
                 let (acks, is_committed) = (BTreeSet::new(), false);
                 next.writes.push(Write { record, coordinator: index, start, acks, is_committed });
             }
             Action::Sync(index) => self.sync(&mut next, index),
-            Action::Deliver(message, to) => self.deliver(&mut next, &message, to),
+            Action::Live(index, to) => {
+                let record = next.writes[index].record.clone();
+                next.members[to].memory.merge(&record, &Covers::default());
+            }
+            Action::Ack(index, from) => {
+                next.writes[index].acks.insert(from);
+                self.judge(&mut next);
+            }
+            Action::Exchange { to, from } => next.sent.extend(self.exchanged(state, to, from)),
+            Action::CatchUp(Items { to, record, covers }) => {
+                next.members[to].memory.merge(&record, &covers);
+            }
             Action::Crash(index) => {
                 let member = &mut next.members[index];
                 member.memory = member.disk.clone();
@@ -352,10 +339,10 @@ impl Model for Protocol {
 /// Visits every state within the bounds, and says how many there are.
 #[expect(clippy::print_stdout, reason = "the size of what was checked is part of the result")]
 fn check(model: Protocol) {
-    let (n, writes, crashes) = (model.n, model.writes, model.crashes);
+    let Protocol { n, writes, crashes, answers } = model;
     let checker = model.checker().threads(2).spawn_bfs().join();
     println!(
-        "{n} members, {writes} writes, {crashes} crashes: {} states, {} of them different",
+        "{n} members, {writes} writes, {crashes} crashes, {answers} answers: {} states, {} of them different",
         checker.state_count(),
         checker.unique_state_count()
     );
@@ -364,10 +351,10 @@ fn check(model: Protocol) {
 
 #[test]
 fn three_members_two_writes_one_crash() {
-    check(Protocol { n: 3, writes: 2, crashes: 1 });
+    check(Protocol { n: 3, writes: 2, crashes: 1, answers: 1 });
 }
 
 #[test]
 fn four_members_one_write_one_crash() {
-    check(Protocol { n: 4, writes: 1, crashes: 1 });
+    check(Protocol { n: 4, writes: 1, crashes: 1, answers: 4 });
 }

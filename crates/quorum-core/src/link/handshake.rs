@@ -94,11 +94,11 @@ mod tests {
         [(of.clone(), SeqSet::up_to(1))].into_iter().collect()
     }
 
-    fn reason(outcome: Result<(), HandshakeFault>) -> Option<HandshakeRefusal> {
-        outcome.err().and_then(|fault| match fault {
-            HandshakeFault::Theirs { reason, .. } => Some(reason),
-            HandshakeFault::OursIsRolledBack => None,
-        })
+    fn reason(outcome: &Result<(), HandshakeFault>) -> Option<HandshakeRefusal> {
+        match outcome {
+            Err(HandshakeFault::Theirs { reason, .. }) => Some(*reason),
+            _ => None,
+        }
     }
 
     #[test]
@@ -107,10 +107,10 @@ mod tests {
         let nothing = Frontier::new();
         assert_eq!(check_hello(&first, &nothing, &[], Some(&first)), Ok(()));
         let rolled_back = Some(HandshakeRefusal::RolledBack);
-        assert_eq!(reason(check_hello(&first, &remembering(&second), &[], None)), rolled_back);
-        assert_eq!(reason(check_hello(&first, &nothing, &[], Some(&second))), rolled_back);
+        assert_eq!(reason(&check_hello(&first, &remembering(&second), &[], None)), rolled_back);
+        assert_eq!(reason(&check_hello(&first, &nothing, &[], Some(&second))), rolled_back);
         let gone = [second.origin.clone()];
-        let refused = reason(check_hello(&second, &nothing, &gone, None));
+        let refused = reason(&check_hello(&second, &nothing, &gone, None));
         assert_eq!(refused, Some(HandshakeRefusal::Forgotten));
     }
 
@@ -122,8 +122,11 @@ mod tests {
         assert_eq!(said, Err(HandshakeFault::OursIsRolledBack));
         let rolled_back = Some(HandshakeRefusal::RolledBack);
         let known = remembering(&lineage("b", 2));
-        assert_eq!(reason(check_welcome(&them, &nothing, (&us, &known), &[], false)), rolled_back);
-        assert_eq!(reason(check_welcome(&them, &nothing, (&us, &nothing), &[], true)), rolled_back);
+        assert_eq!(reason(&check_welcome(&them, &nothing, (&us, &known), &[], false)), rolled_back);
+        assert_eq!(
+            reason(&check_welcome(&them, &nothing, (&us, &nothing), &[], true)),
+            rolled_back
+        );
         assert_eq!(check_welcome(&them, &nothing, (&us, &nothing), &[], false), Ok(()));
     }
 }

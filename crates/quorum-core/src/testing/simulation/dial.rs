@@ -358,14 +358,15 @@ async fn converse<P: Program>(
             conn.say(LaneKind::Control, Message::Word(word));
         }
         let wake_at = sent_at.map_or(probe_at, |sent_at| sent_at + IDLE_TIMEOUT);
-        #[expect(clippy::large_enum_variant, reason = "it lives for one turn")]
         enum Next {
-            Heard(Option<Message>),
+            Heard(Box<Option<Message>>),
             ToSay,
             Time,
         }
         let next = first(vec![
-            Box::pin(async { Next::Heard(conn.down(LaneKind::Control).next(clock, &ends).await) }),
+            Box::pin(async {
+                Next::Heard(Box::new(conn.down(LaneKind::Control).next(clock, &ends).await))
+            }),
             Box::pin(async {
                 peer.to_say.heard().await;
                 Next::ToSay
@@ -376,28 +377,32 @@ async fn converse<P: Program>(
             }),
         ])
         .await;
-        match next {
-            Next::ToSay => {}
+        let heard = match next {
+            Next::ToSay => continue,
             Next::Time if sent_at.is_some() => return Over,
             Next::Time => {
                 let sent_micros = micros(clock.wall());
                 conn.say(LaneKind::Control, Message::Probe { sent_micros });
                 sent_at = Some(clock.now());
+                continue;
             }
-            Next::Heard(Some(Message::Snapshot { granted })) => {
+            Next::Heard(heard) => *heard,
+        };
+        match heard {
+            Some(Message::Snapshot { granted }) => {
                 peer.link(|link| link.snapshot_is(granted));
                 peer.snapshot_answered.ring();
             }
-            Next::Heard(Some(Message::Goodbye { refusal })) => {
+            Some(Message::Goodbye { refusal }) => {
                 member.hear_refusal(refusal);
                 return Over;
             }
-            Next::Heard(Some(reply @ Message::ProbeReply { .. })) => {
+            Some(reply @ Message::ProbeReply { .. }) => {
                 let Some(sent_at) = sent_at.take() else { return Over };
                 probed(member, peer, reply, sent_at, theirs).await;
                 probe_at = clock.now() + PROBE_INTERVAL;
             }
-            Next::Heard(_) => return Over,
+            _ => return Over,
         }
     }
 }

@@ -201,13 +201,23 @@ const fn name(deed: Deed) -> &'static str {
     }
 }
 
-/// A client has just handed a write to a member: if that is where its power is to be cut, it soon is.
+/// A client has just handed a write to a member: if that is trapped, it is frozen or loses its power while the write is
+/// under way.
 pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, random: &SeededRandom) {
     let shared = &run.shared;
     if !std::mem::take(&mut shared.slots.borrow_mut()[victim].is_trapped) {
         return;
     }
     let (of, random) = (run.clone(), random.branch(8));
+    if random.happens(400) {
+        let at = shared.clock.now() + random.between(Duration::ZERO, SECOND / 500);
+        let until = at + random.between(SECOND / 50, 4 * SECOND);
+        shared.history.count("freezes in the middle of a write");
+        let thawing = run.clone();
+        after(run, at, move || of.shared.tasks.freeze(victim));
+        after(run, until, move || thawing.shared.tasks.thaw(victim));
+        return;
+    }
     // The disk is slow just then, so that peers often have what is lost here.
     let usual = shared.slots.borrow()[victim].disk_delay;
     shared.slots.borrow_mut()[victim].disk_delay = (SECOND / 250, SECOND / 100);

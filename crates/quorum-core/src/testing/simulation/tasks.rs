@@ -19,6 +19,9 @@ use crate::testing::ManualClock;
 /// Whose task it is: a member in one of its starts, or nobody's.
 pub(super) type Owner = Option<(usize, u64)>;
 
+/// Members, each with the tasks that would have run.
+type Frozen = Vec<(usize, Vec<usize>)>;
+
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
@@ -45,9 +48,6 @@ impl Wake for TaskWaker {
         }
     }
 }
-
-/// Members that stand still, each with the tasks of it whose turn it would have been.
-type Frozen = Vec<(usize, Vec<usize>)>;
 
 /// The tasks of a simulation. Clones are the same ones.
 #[derive(Clone)]
