@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::tidy::Tree;
-use crate::{bench, features, manifest, process, test, tidy};
+use crate::{bench, chaos, features, fuzz, manifest, process, simulate, simulate_node, test, tidy};
 
 /// What a step that did not fail has to say.
 enum Ended {
@@ -39,12 +39,18 @@ const STEPS: &[Step] = &[
     Step { name: "example scripts", run: scripts },
     Step { name: "micro-benchmarks, each once", run: micro_benchmarks },
     Step { name: "benchmark driver, and a slice of it", run: benchmark },
+    Step { name: "the protocol, exhaustively", run: model_check },
+    Step { name: "meshes in virtual time, and planted bugs", run: simulation },
+    Step { name: "whole nodes in virtual time", run: whole_nodes },
+    Step { name: "claims about foreign bytes", run: fuzzing },
+    Step { name: "real processes under real faults", run: real_faults },
 ];
 
 /// The crates whose examples need nothing but themselves.
 const EXAMPLE_CRATES: &[&str] = &["quorum-core", "quorum-transport"];
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 const SCRIPT_LIMIT: Duration = Duration::from_secs(600);
+const SLICE_LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn run(_arguments: &[String]) -> Result<()> {
     let start = Instant::now();
@@ -219,6 +225,60 @@ fn benchmark() -> Result<Ended> {
         .arg(node());
     process::run_within(&mut slice, SCRIPT_LIMIT)?;
     Ok(Ended::Passed)
+}
+
+/// With optimisation: it counts states by the hundred thousand.
+fn model_check() -> Result<Ended> {
+    let level = "profile.dev.package.quorum-core.opt-level=2";
+    let arguments = [
+        "test",
+        "-p",
+        "quorum-core",
+        "--test",
+        "model_check",
+        "--config",
+        level,
+        "--",
+        "--nocapture",
+    ];
+    process::run_within(&mut process::cargo(&arguments), SLICE_LIMIT)?;
+    Ok(Ended::Passed)
+}
+
+fn simulation() -> Result<Ended> {
+    simulate::run(&["--seeds".to_owned(), "0..200".to_owned()])?;
+    simulate::run(&["--planted".to_owned()])?;
+    Ok(Ended::With("(200 seeds)".to_owned()))
+}
+
+fn whole_nodes() -> Result<Ended> {
+    simulate_node::run(&["--seeds".to_owned(), "0..200".to_owned()])?;
+    Ok(Ended::With("(200 seeds)".to_owned()))
+}
+
+/// The driver is no part of the workspace either. What was once refuted comes first.
+fn fuzzing() -> Result<Ended> {
+    let format = ["fmt", "--manifest-path", fuzz::program::MANIFEST, "--", "--check"];
+    process::run(&mut process::cargo(&format))?;
+    fuzz::run(&["--replay".to_owned()])?;
+    fuzz::run(&["--executions".to_owned(), "200k".to_owned()])?;
+    Ok(Ended::With("(200,000 executions a target)".to_owned()))
+}
+
+/// Network namespaces and mounts take a Linux machine's root.
+fn real_faults() -> Result<Ended> {
+    let user = process::output(&mut process::command("id", &["-u"]))?;
+    if user.trim() != "0" {
+        return Ok(Ended::Skipped("(needs root)".to_owned()));
+    }
+    // Built beside the node.
+    let program = process::target_directory().join("debug").join(chaos::PACKAGE);
+    for arguments in [&["--prove", "--duration", "20s"][..], &["--duration", "5m", "--seed", "1"]] {
+        let mut driver = process::command(&program, arguments);
+        driver.args(["--skip-missing", "--node"]).arg(node());
+        process::run_within(&mut driver, SLICE_LIMIT)?;
+    }
+    Ok(Ended::With("(5 min)".to_owned()))
 }
 
 fn node() -> PathBuf {

@@ -7,7 +7,7 @@
 
 mod arguments;
 mod ledger;
-mod program;
+pub(crate) mod program;
 mod targets;
 
 use std::time::{Duration, Instant};

@@ -12,7 +12,7 @@ use super::refuted;
 use super::targets::Target;
 use crate::process;
 
-const MANIFEST: &str = "xtask/fuzz/Cargo.toml";
+pub(crate) const MANIFEST: &str = "xtask/fuzz/Cargo.toml";
 
 /// Inputs that are kept in the repository, a folder for each target.
 const CORPUS: &str = "xtask/fuzz/corpus";
