@@ -115,12 +115,16 @@ impl HlcClock {
         self.ceiling = self.ceiling.max(durable);
     }
 
-    /// The ceiling that would give `headroom` of timestamps from now on.
+    /// The ceiling that would give `headroom` of timestamps from now on, by the wall clock.
+    ///
+    /// Where this clock is ahead of the wall clock, as it is after a restart, a hundredth of that lies above what was issued:
+    /// plenty for logical steps. The whole of it would add up from restart to restart, until peers take the versions of a
+    /// process that crashes again and again for the future.
     #[must_use]
     pub fn ceiling_for(&self, wall_millis: u64, headroom: Duration) -> Hlc {
-        let base = self.last.millis().max(wall_millis);
         let headroom = u64::try_from(headroom.as_millis()).unwrap_or(u64::MAX);
-        Hlc::from_millis(base.saturating_add(headroom))
+        let ahead = self.last.millis().saturating_add((headroom / 100).max(1));
+        Hlc::from_millis(wall_millis.saturating_add(headroom).max(ahead))
     }
 
     /// Issues the next timestamp: the wall clock if it has moved on, else one logical step.

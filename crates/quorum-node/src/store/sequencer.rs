@@ -40,15 +40,18 @@ impl Sequencer {
         Ok((Dot { lineage: self.lineage.clone(), seq: self.issued }, hlc))
     }
 
-    /// The ceiling to reserve now so that nobody has to wait for one: something once half of the headroom is used.
+    /// The ceiling to reserve now so that nobody has to wait for one: something once half of what it gives is used.
     pub(crate) fn renewal(&self, wall_millis: u64) -> Option<Hlc> {
-        let left = self.clock.ceiling().ahead_of(self.clock.last().millis().max(wall_millis));
-        (left < self.headroom / 2).then(|| self.ceiling_above(Hlc::ZERO, wall_millis))
+        let next = self.ceiling_above(Hlc::ZERO, wall_millis);
+        let from = self.clock.last().millis().max(wall_millis);
+        (self.clock.ceiling().ahead_of(from) < next.ahead_of(from) / 2).then_some(next)
     }
 
     /// The ceiling that admits a version above `floor`, and the headroom on top.
     pub(crate) fn ceiling_above(&self, floor: Hlc, wall_millis: u64) -> Hlc {
-        self.clock.ceiling_for(wall_millis.max(floor.millis()), self.headroom)
+        let mut clock = self.clock;
+        clock.observe(floor);
+        clock.ceiling_for(wall_millis, self.headroom)
     }
 
     /// A higher ceiling is durable now.
@@ -91,6 +94,26 @@ mod tests {
         assert_eq!((dot.seq, hlc), (1, Hlc::from_millis(2_000)));
         assert_eq!(sequencer.renewal(2_000), None);
         assert!(sequencer.renewal(7_001).is_some(), "half of ten seconds is used");
+    }
+
+    /// A node that crashes again and again must not drive the clocks of all.
+    #[test]
+    fn restarts_do_not_add_up() {
+        let (mut floor, headroom) = (Hlc::ZERO, Duration::from_secs(10));
+        let lineage = sequencer().lineage().clone();
+        for start in 0..100 {
+            let wall = 1_000_000 + start * 500;
+            let mut sequencer = Sequencer::new(lineage.clone(), floor, headroom);
+            for _ in 0..3 {
+                if let Some(ceiling) = sequencer.renewal(wall) {
+                    sequencer.raise_ceiling(ceiling);
+                    floor = ceiling;
+                }
+                let (_, hlc) = sequencer.next(Hlc::ZERO, wall).expect("reserved");
+                assert!(hlc.ahead_of(wall) <= headroom, "start {start}: {hlc:?}");
+            }
+            assert_eq!(sequencer.renewal(wall), None, "nothing is reserved for nothing");
+        }
     }
 
     #[test]
