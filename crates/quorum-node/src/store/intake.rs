@@ -325,6 +325,7 @@ impl IntakeState {
     }
 
     /// Whether nothing waits.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
     }
