@@ -50,7 +50,19 @@ pub struct SkewProbe {
     pub returned_micros: u64,
 }
 
+/// How far our wall clock may move against our monotonic clock while a probe is under way.
+const STEADY_WITHIN: Duration = Duration::from_secs(1);
+
 impl SkewProbe {
+    /// Whether the timestamps mean anything: a wall clock of ours that was set while the probe was under way, which took
+    /// `elapsed` by the monotonic clock, makes nonsense of them.
+    #[must_use]
+    pub fn is_steady(&self, elapsed: Duration) -> bool {
+        let by_wall = i128::from(self.returned_micros) - i128::from(self.sent_micros);
+        let by_monotonic = i128::try_from(elapsed.as_micros()).unwrap_or(i128::MAX);
+        by_wall.saturating_sub(by_monotonic).unsigned_abs() <= STEADY_WITHIN.as_micros()
+    }
+
     /// The peer's offset: exact if both ways take equally long, wrong by at most half the round trip.
     #[must_use]
     pub fn offset(&self) -> ClockOffset {
@@ -72,6 +84,27 @@ impl SkewProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_counts_only_if_both_clocks_moved_alike() {
+        let came_back_at = |returned_micros| SkewProbe {
+            sent_micros: 5_000_000,
+            received_micros: 0,
+            answered_micros: 0,
+            returned_micros,
+        };
+        let elapsed = Duration::from_millis(500);
+        for (returned, is_steady) in [
+            (5_500_000, true),
+            (6_500_000, true),
+            (6_500_001, false),
+            (4_500_000, true),
+            (4_499_999, false),
+        ] {
+            assert_eq!(came_back_at(returned).is_steady(elapsed), is_steady, "{returned}");
+        }
+        assert!(!came_back_at(u64::MAX).is_steady(Duration::MAX));
+    }
 
     #[test]
     fn the_offset_of_a_symmetric_exchange_is_exact() {

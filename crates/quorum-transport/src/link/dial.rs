@@ -31,9 +31,6 @@ use crate::verdicts::Verdicts;
 use crate::wire::codec;
 use crate::wire::message::{Control, Hello, LaneKind};
 
-/// How far this node's wall clock may move against its monotonic clock while a probe is under way.
-const STEADY_WITHIN: Duration = Duration::from_secs(1);
-
 /// Whatever is small and live goes first, and the past last.
 const LARGE_PRIORITY: i32 = -1;
 const CATCH_UP_PRIORITY: i32 = -2;
@@ -325,10 +322,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let (wall, now) = (self.seams.clock.wall(), self.seams.clock.now());
         let returned_micros = micros(wall);
         let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
-        // A wall clock that was set meanwhile makes nonsense of the four timestamps.
-        let by_wall = i128::from(returned_micros) - i128::from(sent_micros);
-        let by_monotonic = i128::from(micros(now.saturating_duration_since(sent_at)));
-        if (by_wall - by_monotonic).unsigned_abs() <= STEADY_WITHIN.as_micros() {
+        if probe.is_steady(now.saturating_duration_since(sent_at)) {
             self.peer.measured(probe.offset(), probe.round_trip(), (now, wall));
         }
         self.peer.reported(frontier.as_ref());

@@ -28,8 +28,6 @@ const REDIAL_MIN: Duration = Duration::from_millis(20);
 const REDIAL_MAX: Duration = Duration::from_millis(500);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// How far the wall clock may move against the monotonic clock while a probe is under way.
-const STEADY_WITHIN: Duration = Duration::from_secs(1);
 /// Small, so that runs reach it.
 const CHUNK_BYTES: usize = 512;
 const ITEMS_UNANSWERED: usize = 64;
@@ -427,9 +425,7 @@ async fn probed<P: Program>(
     let (wall, now) = (member.clock.wall(), member.clock.now());
     let returned_micros = micros(wall);
     let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
-    let by_wall = i128::from(returned_micros) - i128::from(sent_micros);
-    let by_monotonic = i128::from(micros(now.saturating_duration_since(sent_at)));
-    if (by_wall - by_monotonic).unsigned_abs() <= STEADY_WITHIN.as_micros() {
+    if probe.is_steady(now.saturating_duration_since(sent_at)) {
         *peer.offset.lock() = Some((probe.offset(), (now, wall)));
     }
     if peer.link(|link| link.reported(frontier.as_ref())) {
