@@ -490,8 +490,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         self.behind = false;
         let mut wanted = self.wanted_there.clone();
         // Another member's record that a writer here brings: nobody else waits for the peer's word on it.
-        let brought = self.waiting.iter().filter(|(_, waiting)| waiting.is_wanted());
-        for (dot, _) in brought.filter(|(dot, _)| dot.lineage.origin != *us) {
+        let brought = self.waiting.iter().filter(|(dot, _)| dot.lineage.origin != *us);
+        for (dot, _) in brought.filter(|(_, waiting)| waiting.is_wanted()) {
             wanted.insert(dot);
         }
         let mut owed = owed_to(us, held, known, &wanted).minus(&self.under_way);
