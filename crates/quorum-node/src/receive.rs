@@ -9,7 +9,7 @@ use std::time::Duration;
 use quorum_core::{
     Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
     LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore,
-    Reply, SeqSet, SnapshotCursor, StandIn, counts, wall_millis,
+    Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, counts, wall_millis,
 };
 use tokio::sync::watch;
 
@@ -153,7 +153,18 @@ impl Receiver {
 
     /// Whether this node has lost what it acknowledged before and does not have everything again.
     pub(crate) fn is_recovering(&self) -> bool {
-        self.store.recovery() == Recovery::Recovering
+        self.recovery() == Recovery::Recovering
+    }
+
+    /// What is outdated is lost, until the node has begun anew.
+    fn recovery(&self) -> Recovery {
+        if self.must_not_be_used() { Recovery::Recovering } else { self.store.recovery() }
+    }
+
+    /// Whether what is stored here must not be used any more. Nothing is added to it either: what peers would add says
+    /// nothing of what was purged, and what is older would pass for current.
+    fn must_not_be_used(&self) -> bool {
+        *self.outdated.borrow()
     }
 
     /// What follows from a member's word: that this node has lost its data, or that the member is to be remembered.
@@ -236,6 +247,10 @@ impl Receiver {
 
 impl ReplicaStore for Receiver {
     async fn apply(&self, from: &PeerId, batch: Vec<Incoming>) -> Applied {
+        if self.must_not_be_used() {
+            let not_now = Reply::Busy { reason: Busy::Recovering };
+            return Applied { replies: vec![not_now; batch.len()], synced: true };
+        }
         let (wall, issued) = (wall_millis(self.store.clock()), self.store.numbered());
         let checked = batch.into_iter().map(|incoming| {
             let admitted = self.check(incoming, wall, &issued);
@@ -257,7 +272,7 @@ impl ReplicaStore for Receiver {
 
     fn announcement(&self, to: &PeerId) -> Announcement {
         Announcement {
-            recovery: self.store.recovery(),
+            recovery: self.recovery(),
             remembers: self.store.remembered(to),
             close: self.watermark.close_of(&self.store.lineage().origin),
             stable: self.store.stable(),
@@ -276,6 +291,9 @@ impl ReplicaStore for Receiver {
 
 impl QuerySource for Receiver {
     async fn answer(&self, from: &PeerId, question: Question) -> Answer {
+        if self.must_not_be_used() {
+            return Answer::Unavailable(Unavailable::Recovering);
+        }
         let Question::Write { write_id } = &question else {
             return self.store.answer(question).await;
         };
@@ -309,6 +327,7 @@ mod tests {
     use bytes::Bytes;
     use quorum_core::{Dot, Durability, Epoch, Incarnation, Origin, WriteId};
 
+    use crate::local_mesh::LocalMesh;
     use crate::record::{Key, Namespace, encode};
 
     const WALL: u64 = 1_000_000;
@@ -360,5 +379,52 @@ mod tests {
     fn a_record_from_the_future_may_come_again() {
         let early = record(payload(b"1"), WALL + 300_001);
         assert_eq!(reply(&early), Some(Reply::Busy { reason: Busy::Clock }));
+    }
+
+    /// Its disk went back to before deletions that are purged elsewhere: were it brought up to date now, it would claim to
+    /// hold everything, and keep what was deleted.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_whose_data_is_outdated_takes_and_answers_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mesh = LocalMesh::start(1, directory.path(), |_| {}).await;
+        let mut mesh = mesh.expect("a mesh of one starts");
+        let service = mesh.node(0).expect("it runs").service().clone();
+        let (store, receiver) = (service.store(), service.writes().receiver.clone());
+        store.set_stable(Hlc::from_millis(5)).await.expect("the disk works");
+        let wall = wall_millis(store.clock());
+        let peer = record(payload(b"1"), wall);
+        let (from, held) = (peer.dot.lineage.clone(), store.frontier());
+        let said = |purged| Announcement {
+            recovery: Recovery::Complete,
+            remembers: None,
+            close: None,
+            stable: Hlc::ZERO,
+            purged: Hlc::from_millis(purged),
+            forgotten: Vec::new(),
+            settings: None,
+        };
+        receiver.announced(&from, &said(5)).await;
+        assert!(!receiver.is_recovering(), "what is purged is known here");
+        receiver.announced(&from, &said(wall + 60_000)).await;
+        assert!(receiver.is_recovering(), "writes and reads go through another node");
+        let us = &from.origin.node;
+        assert_eq!(
+            receiver.announcement(us).recovery,
+            Recovery::Recovering,
+            "its acks do not count"
+        );
+
+        let claim = Incoming {
+            covers: vec![(from.clone(), SeqSet::up_to(3))],
+            record: Some(Arc::new(peer)),
+            ..Incoming::default()
+        };
+        let applied = receiver.apply(us, vec![claim]).await;
+        assert_eq!(applied.replies, [Reply::Busy { reason: Busy::Recovering }]);
+        assert_eq!(receiver.frontier(), held, "nothing is claimed");
+        let question = Question::Newest { key: Bytes::from_static(b"key"), with_record: true };
+        let answer = receiver.answer(us, question).await;
+        assert_eq!(answer, Answer::Unavailable(Unavailable::Recovering));
+        mesh.stop_all().await;
     }
 }

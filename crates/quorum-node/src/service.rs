@@ -347,7 +347,9 @@ impl Service {
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),
         }
-        if parts.store.recovery() == Recovery::Recovering {
+        if *parts.writes.receiver.outdated().borrow() {
+            reasons.push("outdated: this node's data is to be set aside".to_owned());
+        } else if parts.store.recovery() == Recovery::Recovering {
             reasons.push(match parts.recovery.progress() {
                 Some(progress) => format!(
                     "recovering: the data of {} of {} needed members is here, {} writes are missing",

@@ -44,7 +44,6 @@ pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
         if shared.clock.now() >= shared.heal_at {
             return;
         }
-        run.restart_failed();
         let deed = deeds[usize::try_from(random.below(deeds.len() as u64)).unwrap_or(0)];
         let victim = usize::try_from(random.below(shared.names.len() as u64)).unwrap_or(0);
         if matches!(deed, Deed::Wipe | Deed::LyingDisk) {

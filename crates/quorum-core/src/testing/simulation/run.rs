@@ -30,6 +30,8 @@ use crate::testing::ManualClock;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often chores are done, about.
 const CHORES_EVERY: Duration = Duration::from_secs(2);
+/// How soon whoever watches programs starts one again that has given up, about.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// What the way between two members takes when all is well.
 const LATENCY: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
 
@@ -188,6 +190,14 @@ impl<S: Subject> Run<S> {
             loop {
                 run.shared.clock.sleep_until(run.shared.clock.now() + LOOK_EVERY).await;
                 run.look();
+            }
+        });
+        let (run, random) = (self.clone(), shared.random.branch(5));
+        shared.tasks.spawn(None, async move {
+            loop {
+                let pause = random.between(RESTART_AFTER / 4, 2 * RESTART_AFTER);
+                run.shared.clock.sleep_until(run.shared.clock.now() + pause).await;
+                run.restart_failed();
             }
         });
     }
