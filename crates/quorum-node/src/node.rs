@@ -437,6 +437,7 @@ async fn open_store(
     let limits = StoreConfig {
         cache_bytes: config.store.cache_bytes.bytes(),
         memtable_bytes: config.store.memtable_bytes.bytes(),
+        free_bytes_min: config.store.free_bytes_min.bytes(),
         value_bytes_max: config.http.body_bytes_max.as_usize(),
         clock_skew_max: config.clock.skew_max,
         write_id_horizon: config.quorum.write_id_horizon,

@@ -343,6 +343,9 @@ impl Service {
             reasons.push("shutting down".to_owned());
         }
         match parts.store.state() {
+            StoreState::Running if parts.store.is_short_of_room() => {
+                reasons.push("disk almost full".to_owned());
+            }
             StoreState::Running => {}
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),

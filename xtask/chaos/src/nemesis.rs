@@ -264,7 +264,11 @@ async fn fill_disk(mesh: &Mesh, node: usize, lasts: Duration) -> Result<Injectio
     let at = now(mesh);
     victim.disk.fill().await?;
     // Files that have their blocks already are written on, so somebody must want more.
-    let refused = |node: &Node| node.log_since(from).matches("No space left").count() as u64;
+    let refused = |node: &Node| {
+        let log = node.log_since(from);
+        let says_so = ["the disk is almost full", "the disk is full", "No space left"];
+        says_so.iter().map(|words| log.matches(words).count() as u64).sum::<u64>()
+    };
     for turn in 0..BULKS_MAX {
         if refused(&victim) > 0 {
             break;

@@ -267,6 +267,9 @@ pub struct StoreSection {
     /// Memory for writes not yet sorted to disk: so much is sorted at once, and up to twice as much may wait for that. The log
     /// holds the same writes; a start reads it all.
     pub memtable_bytes: ByteSize,
+    /// Free space of the disk, or a tenth of it if that is less, below which no writes are taken until there is more; zero
+    /// takes them until the disk is full, which stops the node.
+    pub free_bytes_min: ByteSize,
 }
 
 impl Default for StoreSection {
@@ -275,6 +278,7 @@ impl Default for StoreSection {
             durability: Durability::Fsync,
             cache_bytes: ByteSize::mebibytes(32),
             memtable_bytes: ByteSize::mebibytes(8),
+            free_bytes_min: ByteSize::mebibytes(256),
         }
     }
 }

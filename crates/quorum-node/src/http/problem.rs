@@ -80,6 +80,8 @@ pub(super) enum Problem {
     ShuttingDown,
     /// The node distrusts its clock.
     ClockFault { detail: String },
+    /// The disk is almost full.
+    DiskFull { detail: String },
     /// The disk failed earlier; the node takes no writes.
     StoreFailed { detail: String },
     /// The node is up, but not ready for writes.
@@ -192,6 +194,9 @@ impl Problem {
             Self::ClockFault { .. } => {
                 ("clock-fault", S::SERVICE_UNAVAILABLE, "Clock not trusted", NOT_APPLIED, Some(5))
             }
+            Self::DiskFull { .. } => {
+                ("disk-full", S::INSUFFICIENT_STORAGE, "Disk almost full", NOT_APPLIED, Some(5))
+            }
             Self::StoreFailed { .. } => {
                 ("store-failed", S::SERVICE_UNAVAILABLE, "Store failed", NOT_APPLIED, Some(30))
             }
@@ -233,7 +238,7 @@ impl Problem {
             Self::ShuttingDown => {
                 "the node is shutting down; nothing was written, use another node".into()
             }
-            Self::ClockFault { detail } => {
+            Self::ClockFault { detail } | Self::DiskFull { detail } => {
                 format!("{detail}; nothing was written, use another node")
             }
             Self::NotReady { reasons } => reasons.join("; "),
@@ -414,6 +419,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Overloaded => Self::Overloaded,
+            StoreError::DiskFull => Self::DiskFull { detail: error.to_string() },
             StoreError::TooLarge { what, limit, .. } => Self::TooLarge { what, bytes_max: limit },
             StoreError::IdConflict { .. } => Self::IdConflict { detail: error.to_string() },
             StoreError::FromTheFuture { .. } | StoreError::Clock(_) => {

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quorum_core::planted::{self, Bug};
 use quorum_core::{Applied, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
@@ -29,6 +29,9 @@ const LOST: Fact = Fact::Recovery(Recovery::Recovering);
 
 /// Records in one commit from which on more are certain to come at once.
 const UNDER_LOAD: usize = 4;
+
+/// How long after the disk had no room for a commit it is tried again.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to say once the batch is committed. Dropped if it is not.
 enum Answer {
@@ -149,9 +152,10 @@ impl Committer {
             // Duplicates only: what they found is as durable as the last commit.
             return Ok(self.unsynced.since.is_none());
         }
+        self.shared.room.look(Some(&self.engine), now);
         let lies = planted::is(Bug::AckBeforeSync) || planted::is(Bug::UnsyncedShown);
         let sync = if wants_sync && !lies { Sync::Data } else { Sync::Buffered };
-        self.commit_to_engine(finished.batch, sync)?;
+        self.commit_to_engine(&finished.batch, sync)?;
         self.latest = self.engine.view();
         self.unsynced.covered.extend(finished.covered);
         self.unsynced.records += finished.records;
@@ -172,15 +176,24 @@ impl Committer {
     pub(super) fn sync(&mut self) -> Result<(), Stopped> {
         if self.unsynced.since.is_some() {
             let started = self.shared.clock.now();
-            self.commit_to_engine(Batch::default(), Sync::Data)?;
+            self.commit_to_engine(&Batch::default(), Sync::Data)?;
             self.synced(started);
         }
         Ok(())
     }
 
-    fn commit_to_engine(&self, batch: Batch, sync: Sync) -> Result<(), Stopped> {
+    /// Commits, as soon as there is room for it if the disk is full. Meanwhile nothing more is taken.
+    fn commit_to_engine(&self, batch: &Batch, sync: Sync) -> Result<(), Stopped> {
         let failed = |error: EngineError| StoreError::Failed { reason: with_causes(&error).into() };
-        self.engine.commit(batch, sync).map_err(|error| self.shared.fail(&failed(error)))
+        loop {
+            match self.engine.commit(batch, sync) {
+                Err(error) if error.is_full() && self.shared.intake.is_running() => {
+                    self.shared.room.ran_out();
+                    std::thread::sleep(ROOM_PAUSE);
+                }
+                committed => return committed.map_err(|error| self.shared.fail(&failed(error))),
+            }
+        }
     }
 
     /// Shows readers what is synced now, and lets the frontier cover it.

@@ -18,6 +18,9 @@ pub struct StoreConfig {
     /// Keys of which it is remembered what their newest record looks like, so that an overwrite need not read it. One takes
     /// about 200 bytes.
     pub heads_max: usize,
+    /// Free bytes of the disk, or a tenth of it if that is less, below which no records are taken. Zero takes them until
+    /// nothing is free, which ends the store.
+    pub free_bytes_min: u64,
     /// Longest value, in bytes.
     pub value_bytes_max: usize,
     /// Payloads that may wait for the next commit, in bytes. Beyond it writes are refused as overload.
@@ -54,6 +57,7 @@ impl Default for StoreConfig {
             cache_bytes: 32 << 20,
             memtable_bytes: 8 << 20,
             heads_max: 65_536,
+            free_bytes_min: 256 << 20,
             value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
             queue_bytes_max: 32 << 20,
             queue_records_max: 16_384,

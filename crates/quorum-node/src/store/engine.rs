@@ -117,8 +117,8 @@ impl Batch {
     }
 
     /// The changes, in order of space and key.
-    pub fn into_changes(self) -> impl ExactSizeIterator<Item = (Space, Bytes, Option<Bytes>)> {
-        self.changes.into_iter().map(|((space, key), value)| (space, key, value))
+    pub fn changes(&self) -> impl ExactSizeIterator<Item = (Space, &Bytes, Option<&Bytes>)> {
+        self.changes.iter().map(|((space, key), value)| (*space, key, value.as_ref()))
     }
 }
 
@@ -175,6 +175,16 @@ pub struct Sizes {
     pub bytes: u64,
 }
 
+/// The disk under an engine, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "engines build it")]
+pub struct DiskSpace {
+    /// What may still be written.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
 /// A key-value engine. Only one thread commits.
 pub trait Engine: Send + std::marker::Sync + 'static {
     /// The state after the last commit, synced or not.
@@ -184,8 +194,9 @@ pub trait Engine: Send + std::marker::Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing is known about the batch, nor about unsynced batches before it; no later commit succeeds.
-    fn commit(&self, batch: Batch, sync: Sync) -> Result<(), EngineError>;
+    /// If the disk [is full](EngineError::is_full), nothing has happened, and the commit succeeds once there is room. After
+    /// any other error nothing is known about the batch, nor about unsynced batches before it; no later commit succeeds.
+    fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError>;
 
     /// How large it is.
     fn sizes(&self) -> Sizes;
@@ -195,6 +206,11 @@ pub trait Engine: Send + std::marker::Sync + 'static {
 
     /// Whether reads may wait for a disk.
     fn reads_block(&self) -> bool;
+
+    /// How full the disk is; `None` if there is none, or it does not say.
+    fn space(&self) -> Option<DiskSpace> {
+        None
+    }
 }
 
 /// The engine failed.
@@ -202,6 +218,7 @@ pub trait Engine: Send + std::marker::Sync + 'static {
 pub struct EngineError {
     doing: &'static str,
     source: Box<dyn Error + Send + std::marker::Sync>,
+    is_full: bool,
 }
 
 impl EngineError {
@@ -210,7 +227,19 @@ impl EngineError {
         doing: &'static str,
         source: impl Into<Box<dyn Error + Send + std::marker::Sync>>,
     ) -> Self {
-        Self { doing, source: source.into() }
+        Self { doing, source: source.into(), is_full: false }
+    }
+
+    /// As [`new`](Self::new), for something of which nothing has happened if the disk was too full for it.
+    pub fn before_it_began(doing: &'static str, source: std::io::Error) -> Self {
+        let is_full = source.kind() == std::io::ErrorKind::StorageFull;
+        Self { doing, source: source.into(), is_full }
+    }
+
+    /// Whether nothing has happened because the disk had no room.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
     }
 }
 

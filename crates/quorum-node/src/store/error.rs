@@ -16,6 +16,9 @@ pub enum StoreError {
     /// Too much waits for the disk already. Nothing happened; a retry is safe and may succeed soon.
     #[error("the store is overloaded: too many writes wait for the disk")]
     Overloaded,
+    /// The disk is almost full. Nothing happened; a retry succeeds once there is room.
+    #[error("the disk is almost full: no records are taken until there is room")]
+    DiskFull,
     /// The caller's value is too large. Nothing happened; a retry fails the same way.
     #[error("the {what} has {len} bytes; at most {limit} are allowed")]
     TooLarge {

@@ -349,7 +349,7 @@ fn fill(engine: &MemoryEngine, entries: &Entries) {
     for ((space, key), value) in entries {
         batch.put(*space, key.clone(), value.clone());
     }
-    engine.commit(batch, Sync::Data).expect("memory takes everything");
+    engine.commit(&batch, Sync::Data).expect("memory takes everything");
 }
 
 fn open(disk: &MemoryDisk) -> Result<Store, super::OpenError> {

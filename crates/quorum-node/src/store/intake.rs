@@ -202,6 +202,11 @@ impl Intake {
         }
     }
 
+    /// Whether it takes jobs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.lock().state == StoreState::Running
+    }
+
     /// Takes no more jobs; those in the queue are still done.
     pub(crate) fn close(&self) {
         let mut state = self.lock();

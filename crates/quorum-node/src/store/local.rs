@@ -143,7 +143,7 @@ impl Store {
     /// Everything that must happen in one step: the write is known to be new, gets its dot and version, and is queued.
     fn try_place(&self, write: &Unplaced) -> Result<Attempt, StoreError> {
         let shared: &Shared = &self.shared;
-        let trusted = shared.stamping_millis();
+        let (trusted, has_room) = (shared.stamping_millis(), shared.check_room());
         let mut intake = shared.intake.lock();
         intake.check_running()?;
         if !write.is_restamp
@@ -152,6 +152,7 @@ impl Store {
             return Ok(Attempt::Placed(staged));
         }
         intake.check_room(&shared.config, 1, write.payload.len())?;
+        has_room?;
         let wall = trusted?;
         let by = write.floor.ahead_of(wall);
         if by > shared.config.clock_skew_max {

@@ -34,6 +34,7 @@ mod read;
 mod replay;
 mod replica;
 mod rescue;
+mod room;
 mod schema;
 mod scrub;
 mod sequencer;
@@ -141,6 +142,11 @@ impl Store {
         }
         let store = self.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.ok()
+    }
+
+    /// Whether records are refused because the disk is almost full.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.shared.check_room().is_err()
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -31,6 +31,7 @@ use super::facts::Facts;
 use super::heads::Heads;
 use super::intake::Intake;
 use super::lineages::Lineages;
+use super::room::Room;
 use super::schema::{
     Corrupt, FORMAT, FORMAT_MIN, FORMAT_WITHOUT_TOMBSTONES, Head, LineageNumber, decode_count,
     decode_floor, decode_lineage, decode_node, decode_seqs, decode_u64, meta, tombstone_key,
@@ -150,6 +151,8 @@ pub(super) fn prepare(
         });
         named.collect::<Result<Frontier, _>>()?
     };
+    let room = Room::new(config.free_bytes_min);
+    room.look(Some(&engine), seams.clock.now());
     let facts = kept.facts;
     let published = Published { view: Some(engine.view()), frontier, trimmed: kept.trimmed };
     let shared = Arc::new(Shared {
@@ -159,6 +162,7 @@ pub(super) fn prepare(
         observer: seams.observer,
         random: seams.random,
         intake: Intake::new(sequencer),
+        room,
         published: RwLock::new(published),
         lineages,
         facts: RwLock::new(facts.clone()),
@@ -215,7 +219,7 @@ fn list_tombstones(engine: &dyn Engine) -> Result<(), OpenError> {
             }
         }
         if !batch.is_empty() {
-            engine.commit(batch, Sync::Data)?;
+            engine.commit(&batch, Sync::Data)?;
         }
     }
 }
@@ -240,7 +244,7 @@ fn begin(
     let node = Bytes::copy_from_slice(identity.node.as_str().as_bytes());
     batch.put(Space::Meta, meta::NODE, node);
     let sync = if planted::is(Bug::EpochNotSynced) { Sync::Buffered } else { Sync::Data };
-    Ok(engine.commit(batch, sync)?)
+    Ok(engine.commit(&batch, sync)?)
 }
 
 /// What the store kept about itself.

@@ -26,6 +26,7 @@ impl Store {
 
     fn enqueue(&self, items: Vec<Admitted>) -> Result<oneshot::Receiver<Applied>, StoreError> {
         let shared = &self.shared;
+        shared.check_room()?;
         let mut intake = shared.intake.lock();
         intake.check_running()?;
         let bytes = items.iter().map(Admitted::bytes).sum();

@@ -216,7 +216,7 @@ pub fn damage(
     *value.last_mut().ok_or_else(missing)? ^= 1;
     let mut batch = Batch::default();
     batch.put(Space::Records, at.bytes().clone(), value.into());
-    engine.commit(batch, Sync::Data)?;
+    engine.commit(&batch, Sync::Data)?;
     let last_commit = engine.last_commit();
     drop(engine);
     directory.mark_clean(last_commit)
@@ -239,7 +239,7 @@ pub fn lose(
     let (directory, engine) = super::open::open_engine(directory, &config)?;
     let mut batch = Batch::default();
     batch.remove(Space::Records, RecordKey::new(namespace, key).bytes().clone());
-    engine.commit(batch, Sync::Data)?;
+    engine.commit(&batch, Sync::Data)?;
     let last_commit = engine.last_commit();
     drop(engine);
     directory.mark_clean(last_commit)

@@ -16,6 +16,7 @@ use super::error::StoreError;
 use super::facts::Facts;
 use super::intake::Intake;
 use super::lineages::Lineages;
+use super::room::Room;
 use super::schema::LineageNumber;
 
 /// The synced state, as readers see it.
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) intake: Intake,
+    pub(crate) room: Room,
     pub(crate) published: RwLock<Published>,
     pub(crate) lineages: RwLock<Lineages>,
     /// What is remembered durably about members.
@@ -60,6 +62,15 @@ impl Shared {
         let mut guard = self.guard.lock();
         guard.record_reading(self.clock.now(), wall);
         guard.fault().map_or(Ok(wall), |fault| Err(StoreError::Clock(fault)))
+    }
+
+    /// Whether the disk has room for records. Looks again only if it had none: every commit looks anyway.
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        if self.room.is_short() {
+            let engine = self.engine.read().clone();
+            self.room.look(engine.as_ref(), self.clock.now());
+        }
+        if self.room.is_short() { Err(StoreError::DiskFull) } else { Ok(()) }
     }
 
     /// The synced state.

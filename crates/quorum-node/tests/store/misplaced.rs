@@ -15,7 +15,7 @@ fn at(name: &str) -> Bytes {
 fn put(disk: &MemoryDisk, space: Space, at: Bytes, value: Bytes) {
     let mut batch = Batch::default();
     batch.put(space, at, value);
-    disk.engine().commit(batch, Sync::Data).expect("memory takes everything");
+    disk.engine().commit(&batch, Sync::Data).expect("memory takes everything");
 }
 
 /// A store with records of "a" and "b", closed, and then the one of "a" under the key "b" as well.

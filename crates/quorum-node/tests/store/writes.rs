@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorum_core::{
-    Answer, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery, ReplicaStore,
-    Unavailable, Version, WriteId,
+    Answer, Busy, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery,
+    ReplicaStore, Reply, Unavailable, Version, WriteId,
 };
 use quorum_node::record::WriteOp;
+use quorum_node::store::engine::DiskSpace;
 use quorum_node::store::engine::memory::MemoryDisk;
 use quorum_node::store::{FoundWrite, Store, StoreConfig, StoreError, StoreState, WriteLookup};
 
@@ -193,6 +194,55 @@ async fn a_value_beyond_the_limit_is_refused_before_anything_happens() {
     assert_eq!(store.issued(), 1);
 }
 
+/// A full disk passes: what is refused may come again, and nothing has to be started anew.
+#[tokio::test]
+async fn a_disk_that_is_almost_full_takes_no_records_until_there_is_room() {
+    let disk = MemoryDisk::new();
+    let space = |free| DiskSpace { free, total: 1_000_000 };
+    let first = op("a", "1");
+    write(&on_memory(&disk), first.clone()).await;
+    disk.set_space(space(999));
+    let config = StoreConfig { free_bytes_min: 1_000, ..StoreConfig::default() };
+    let store = on_memory_with(&disk, "n1", config, &TestClock::new());
+
+    let refused = store.stage(op("c", "1")).await.map(|_| ());
+    assert_eq!(refused, Err(StoreError::DiskFull));
+    let theirs = record(&lineage("n2", 1), 1, "d", Some("1"), WALL);
+    let replies = apply(&store, vec![incoming(theirs.clone())]).await;
+    assert_eq!(replies, [Reply::Busy { reason: Busy::Disk }]);
+    assert!(store.stage(first).await.expect("a retry of what is there").is_known);
+    assert_eq!(store.state(), StoreState::Running);
+
+    disk.set_space(space(1_250));
+    // It is looked at now and then only.
+    while store.stage(op("c", "1")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(apply(&store, vec![incoming(theirs)]).await, [Reply::Stored]);
+}
+
+/// What was taken before the disk was found to be full waits for room; it is neither lost nor the end of the store.
+#[tokio::test]
+async fn a_write_that_meets_a_full_disk_is_durable_once_there_is_room() {
+    let disk = MemoryDisk::new();
+    let store = on_memory(&disk);
+    write(&store, op("a", "1")).await;
+    disk.set_space(DiskSpace { free: 0, total: 1 << 40 });
+    let staged = store.stage(op("b", "1")).await.expect("nobody has looked yet");
+    for turn in 0.. {
+        match store.stage(op("c", &format!("{turn}"))).await.map(|_| ()) {
+            Err(StoreError::DiskFull) => break,
+            taken => assert_eq!(taken, Ok(()), "turn {turn}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(value(&store, "b"), None, "it is not durable");
+    disk.set_space(DiskSpace { free: 1 << 40, total: 1 << 40 });
+    staged.durable.await.expect("there is room");
+    assert_eq!(value(&store, "b"), Some(Bytes::from("1")));
+    assert_eq!(store.state(), StoreState::Running);
+}
+
 #[tokio::test]
 async fn a_failed_sync_ends_the_epoch() {
     let disk = MemoryDisk::new();
@@ -207,7 +257,7 @@ async fn a_failed_sync_ends_the_epoch() {
     assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
     let theirs = record(&crate::harness::lineage("n2", 1), 1, "d", Some("1"), WALL);
     let replies = apply(&store, vec![incoming(theirs)]).await;
-    assert_eq!(replies, [quorum_core::Reply::Busy { reason: quorum_core::Busy::Disk }]);
+    assert_eq!(replies, [Reply::Busy { reason: Busy::Disk }]);
     assert_eq!(contiguous(&store, &lineage), 1, "the frontier stays where the disk is known");
     assert_eq!(value(&store, "a"), Some(Bytes::from("1")), "what was synced can be read");
     assert_eq!(value(&store, "b"), None, "what was not cannot");
@@ -260,7 +310,7 @@ async fn a_relaxed_write_is_answered_early_and_seen_late() {
     theirs.durability = Durability::Relaxed;
     let applied = receiver(&store).apply(&peer("n2"), vec![incoming(theirs)]).await;
     assert!(!applied.synced);
-    assert_eq!(applied.replies, [quorum_core::Reply::Stored]);
+    assert_eq!(applied.replies, [Reply::Stored]);
     assert_eq!(contiguous(&store, &lineage("n2", 1)), 0);
 
     write(&store, op("c", "1")).await;

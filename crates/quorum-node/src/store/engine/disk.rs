@@ -24,7 +24,7 @@ use super::frame::{self, CommitNumber};
 use super::layer::Layer;
 use super::log::{Segment, Segments, Writer};
 use super::tables::{Snapshot, Tables};
-use super::{Batch, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
+use super::{Batch, DiskSpace, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
 use crate::store::config::StoreConfig;
 use crate::store::directory::TABLES_DIRECTORY;
 use crate::store::error::{OpenError, with_causes};
@@ -201,17 +201,21 @@ impl Engine for DiskEngine {
         Arc::new(DiskView { shared: Arc::clone(&self.shared), stack, at })
     }
 
-    fn commit(&self, batch: Batch, sync: Sync) -> Result<(), EngineError> {
+    fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError> {
         let mut writing = self.writing.lock();
         let writing = &mut *writing;
-        let commit = || {
+        let mut commit = || {
             self.make_room(writing)?;
             if !batch.is_empty() {
                 self.append(writing, batch)?;
             }
             if sync == Sync::Data { writing.sync(self.last_commit()) } else { Ok(()) }
         };
-        commit().inspect_err(|error| self.shared.fail(error))
+        commit().inspect_err(|error| {
+            if !error.is_full() {
+                self.shared.fail(error);
+            }
+        })
     }
 
     fn sizes(&self) -> Sizes {
@@ -231,16 +235,24 @@ impl Engine for DiskEngine {
     fn reads_block(&self) -> bool {
         true
     }
+
+    fn space(&self) -> Option<DiskSpace> {
+        let found = rustix::fs::statvfs(&self.log_directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(DiskSpace { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+    }
 }
 
 impl DiskEngine {
     /// Appends a commit to the log, and enters it where views will see it.
-    fn append(&self, writing: &mut Writing, batch: Batch) -> Result<(), EngineError> {
+    fn append(&self, writing: &mut Writing, batch: &Batch) -> Result<(), EngineError> {
         let number = self.last_commit() + 1;
         let commit = CommitNumber { number, synced: writing.synced };
         let frame = frame::encode(commit, batch, writing.writer.generation());
         let frame = frame.ok_or_else(|| EngineError::new("commit", "the commit is too large"))?;
-        writing.writer.append(&frame).map_err(|error| EngineError::new("append", error))?;
+        // What of it was written before there was no room is written over.
+        let appended = writing.writer.append(&frame);
+        appended.map_err(|error| EngineError::before_it_began("append", error))?;
         let (layer, oldest) = {
             let state = self.shared.state.lock();
             let oldest = state.watched.first_key_value().map_or(number, |(oldest, _)| *oldest);
@@ -270,7 +282,10 @@ impl DiskEngine {
         // What is in a segment that others follow is always synced.
         writing.sync(last)?;
         let next = self.shared.segments.lock().begin(last + 1);
-        let next = next.map_err(|error| EngineError::new("begin a segment", error))?;
+        let next = next.map_err(|error| match error {
+            OpenError::Io { source, .. } => EngineError::before_it_began("begin a segment", source),
+            other => EngineError::new("begin a segment", other),
+        })?;
         let former = std::mem::replace(&mut writing.writer, next);
         writing.layer_bytes = 0;
         let next_layer = Arc::new(Layer::like(&full));
@@ -573,7 +588,7 @@ mod tests {
             let (mut model, mut views) = (Model::new(), Vec::new());
             for (turn, changes) in commits.iter().enumerate() {
                 let sync = if turn % 3 == 0 { Sync::Buffered } else { Sync::Data };
-                engine.commit(apply(changes, &mut model), sync).expect("committed");
+                engine.commit(&apply(changes, &mut model), sync).expect("committed");
                 if turn % 7 == 0 {
                     views.push((engine.view(), model.clone()));
                 }
@@ -602,7 +617,7 @@ mod tests {
         let mut model = Model::new();
         let engine = open(directory.path());
         engine
-            .commit(apply(&[(1, Some(1)), (2, None)], &mut model), Sync::Data)
+            .commit(&apply(&[(1, Some(1)), (2, None)], &mut model), Sync::Data)
             .expect("committed");
         drop(engine);
         {
@@ -620,12 +635,30 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_for_which_there_was_no_room_succeeds_once_there_is() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let file = engine.writing.lock().writer.replace_file(full);
+        let batch = apply(&[(1, Some(2)), (2, Some(9))], &mut model);
+        let error = engine.commit(&batch, Sync::Data).expect_err("no room");
+        assert!(error.is_full(), "{error:?}");
+        assert_eq!(engine.last_commit(), 1, "nothing has happened");
+        engine.writing.lock().writer.replace_file(file);
+        engine.commit(&batch, Sync::Data).expect("there is room");
+        check(engine.view().as_ref(), &model, 10);
+        drop(engine);
+        check(open(directory.path()).view().as_ref(), &model, 10);
+    }
+
+    #[test]
     fn files_are_used_again_and_few() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (engine, mut model) = (open(directory.path()), Model::new());
         for turn in 0..300_usize {
             let changes = [(u8::try_from(turn % 100).expect("small"), Some(200))];
-            engine.commit(apply(&changes, &mut model), Sync::Data).expect("committed");
+            engine.commit(&apply(&changes, &mut model), Sync::Data).expect("committed");
         }
         let log = fs::read_dir(directory.path().join("log")).expect("there");
         let (files, bound) = (log.count(), FULL_LAYERS_MAX + 2 + 2);
@@ -637,7 +670,7 @@ mod tests {
     fn empty_ranges_show_nothing() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (engine, mut model) = (open(directory.path()), Model::new());
-        engine.commit(apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
+        engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
         let (one, other) = (key(1), key(2));
         for range in [
             (Bound::Excluded(&one[..]), Bound::Excluded(&one[..])),

@@ -29,22 +29,21 @@ pub(crate) struct CommitNumber {
 pub(crate) type Change = (Space, Bytes, Option<Bytes>);
 
 /// The bytes of a commit; `None` if it is larger than a frame can be.
-pub(crate) fn encode(commit: CommitNumber, batch: Batch, generation: u64) -> Option<Bytes> {
-    let changes = batch.bytes();
-    let batch = batch.into_changes();
-    let len = HEADER_LEN + batch.len() * CHANGE_HEADER_LEN + changes;
+pub(crate) fn encode(commit: CommitNumber, batch: &Batch, generation: u64) -> Option<Bytes> {
+    let changes = batch.changes();
+    let len = HEADER_LEN + changes.len() * CHANGE_HEADER_LEN + batch.bytes();
     let mut frame = BytesMut::with_capacity(len);
     frame.put_slice(&MAGIC);
     frame.put_bytes(0, CHECKED_FROM - MAGIC.len());
     frame.put_u64_le(commit.number);
     frame.put_u64_le(commit.synced);
-    for (space, key, value) in batch {
+    for (space, key, value) in changes {
         frame.put_u8(space as u8);
         frame.put_u8(u8::from(value.is_some()));
         frame.put_u16_le(u16::try_from(key.len()).ok()?);
-        frame.put_u32_le(u32::try_from(value.as_ref().map_or(0, Bytes::len)).ok()?);
-        frame.put_slice(&key);
-        frame.put_slice(value.as_deref().unwrap_or_default());
+        frame.put_u32_le(u32::try_from(value.map_or(0, Bytes::len)).ok()?);
+        frame.put_slice(key);
+        frame.put_slice(value.map(Bytes::as_ref).unwrap_or_default());
     }
     let body = u32::try_from(frame.len() - HEADER_LEN).ok()?;
     frame[MAGIC.len()..CHECKSUM_AT].copy_from_slice(&body.to_le_bytes());
@@ -125,7 +124,7 @@ mod tests {
         batch.put(Space::Records, Bytes::from("a"), Bytes::from("1"));
         batch.put(Space::Meta, Bytes::from("empty"), Bytes::new());
         batch.remove(Space::Log, Bytes::from("b"));
-        encode(COMMIT, batch, 3).expect("small")
+        encode(COMMIT, &batch, 3).expect("small")
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Log {
         let mut former = vec![0; 512];
         if script.one_of(2) == 1 {
             let commit = CommitNumber { number: first + 1, synced: first };
-            let old = frame::encode(commit, batch(first, script), generation - 3).expect("small");
+            let old = frame::encode(commit, &batch(first, script), generation - 3).expect("small");
             old.iter().chain(old.iter()).zip(&mut former).for_each(|(old, byte)| *byte = *old);
         }
         let bytes = former.clone();
@@ -168,7 +168,7 @@ impl Log {
         let at = self.end();
         let index = self.files.len() - 1;
         let file = &mut self.files[index];
-        let frame = frame::encode(commit, batch(number, script), file.generation).expect("small");
+        let frame = frame::encode(commit, &batch(number, script), file.generation).expect("small");
         let at = at..at + frame.len();
         if file.bytes.len() < at.end {
             file.bytes.resize(at.end, 0);

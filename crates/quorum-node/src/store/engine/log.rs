@@ -287,6 +287,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes to another file from now on.
+    #[cfg(test)]
+    pub(super) fn replace_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// Everything appended is on stable storage.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
@@ -301,7 +307,7 @@ mod tests {
     fn frame_of(number: u64, synced: u64, generation: u64) -> Bytes {
         let mut batch = Batch::default();
         batch.put(Space::Meta, Bytes::from("number"), Bytes::from(vec![number as u8; 100]));
-        frame::encode(CommitNumber { number, synced }, batch, generation).expect("small")
+        frame::encode(CommitNumber { number, synced }, &batch, generation).expect("small")
     }
 
     fn append(writer: &mut Writer, numbers: std::ops::RangeInclusive<u64>) {
@@ -370,7 +376,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.put(Space::Records, Bytes::from("key"), Bytes::from(forged));
         let commit = CommitNumber { number: 1, synced: 0 };
-        let frame = frame::encode(commit, batch, one.generation()).expect("small");
+        let frame = frame::encode(commit, &batch, one.generation()).expect("small");
         one.append(&frame).expect("writable");
         segments.retire(&one.segment).expect("renamed");
         let mut two = segments.begin(2).expect("writable");

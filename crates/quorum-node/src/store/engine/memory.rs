@@ -4,13 +4,14 @@
 //! every commit that was not synced and makes the engines that are open on it fail, then another can be opened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Batch, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
+use super::{Batch, DiskSpace, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
 
 /// The versions of one key, oldest first: the commit that made each, and the value or its absence.
 type History = Vec<(u64, Option<Bytes>)>;
@@ -33,6 +34,8 @@ struct State {
     /// Syncs succeed and make nothing durable.
     is_lying: bool,
     is_poisoned: bool,
+    /// What the disk says of its room.
+    space: Option<DiskSpace>,
 }
 
 /// A disk that forgets what was not synced. Clones are the same disk.
@@ -78,6 +81,11 @@ impl MemoryDisk {
         self.state.lock().is_lying = is_lying;
     }
 
+    /// Lets the disk say that it is so full. With nothing free it takes no commit; otherwise it takes everything.
+    pub fn set_space(&self, space: DiskSpace) {
+        self.state.lock().space = Some(space);
+    }
+
     /// Everything is gone, as with a disk that was replaced.
     pub fn wipe(&self) {
         let mut state = self.state.lock();
@@ -113,10 +121,13 @@ impl Engine for MemoryEngine {
         Arc::new(MemoryView { disk: self.disk.clone(), watched })
     }
 
-    fn commit(&self, batch: Batch, sync: Sync) -> Result<(), EngineError> {
+    fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError> {
         let mut state = self.disk.state.lock();
         if state.life != self.life || state.is_poisoned {
             return Err(EngineError::new("commit", "the disk is gone"));
+        }
+        if !batch.is_empty() && state.space.is_some_and(|space| space.free == 0) {
+            return Err(EngineError::before_it_began("commit", ErrorKind::StorageFull.into()));
         }
         if !batch.is_empty() {
             state.committed += 1;
@@ -125,9 +136,9 @@ impl Engine for MemoryEngine {
         // Whatever the oldest view and a crash may still need stays.
         let oldest =
             state.watched.first().map_or(commit, |(watched, _)| *watched).min(state.synced);
-        for (space, key, value) in batch.into_changes() {
-            let history = state.entries.entry((space, key)).or_default();
-            history.push((commit, value));
+        for (space, key, value) in batch.changes() {
+            let history = state.entries.entry((space, key.clone())).or_default();
+            history.push((commit, value.cloned()));
             let superseded = history.iter().rposition(|(made, _)| *made <= oldest).unwrap_or(0);
             history.drain(..superseded);
         }
@@ -162,6 +173,10 @@ impl Engine for MemoryEngine {
 
     fn reads_block(&self) -> bool {
         false
+    }
+
+    fn space(&self) -> Option<DiskSpace> {
+        self.disk.state.lock().space
     }
 }
 
@@ -240,11 +255,11 @@ mod tests {
     fn a_crash_forgets_exactly_what_was_not_synced() {
         let disk = MemoryDisk::new();
         let before = disk.engine();
-        before.commit(batch("a", "1"), Sync::Data).expect("the disk works");
-        before.commit(batch("a", "2"), Sync::Buffered).expect("the disk works");
-        before.commit(batch("b", "1"), Sync::Buffered).expect("the disk works");
+        before.commit(&batch("a", "1"), Sync::Data).expect("the disk works");
+        before.commit(&batch("a", "2"), Sync::Buffered).expect("the disk works");
+        before.commit(&batch("b", "1"), Sync::Buffered).expect("the disk works");
         disk.crash();
-        assert!(before.commit(batch("c", "1"), Sync::Data).is_err(), "that process is dead");
+        assert!(before.commit(&batch("c", "1"), Sync::Data).is_err(), "that process is dead");
         let after = disk.engine();
         assert_eq!(value(&after, "a"), Some(Bytes::from("1")));
         assert_eq!(value(&after, "b"), None);
@@ -253,10 +268,10 @@ mod tests {
     #[test]
     fn a_view_stands_still() {
         let engine = MemoryDisk::new().engine();
-        engine.commit(batch("a", "1"), Sync::Data).expect("the disk works");
+        engine.commit(&batch("a", "1"), Sync::Data).expect("the disk works");
         let view = engine.view();
         for round in ["2", "3", "4"] {
-            engine.commit(batch("a", round), Sync::Data).expect("the disk works");
+            engine.commit(&batch("a", round), Sync::Data).expect("the disk works");
         }
         assert_eq!(view.get(Space::Meta, b"a").expect("readable"), Some(Bytes::from("1")));
         assert_eq!(value(&engine, "a"), Some(Bytes::from("4")));
@@ -267,7 +282,7 @@ mod tests {
         let disk = MemoryDisk::new();
         let engine = disk.engine();
         disk.fail_next_sync();
-        assert!(engine.commit(batch("a", "1"), Sync::Data).is_err());
-        assert!(engine.commit(batch("b", "1"), Sync::Buffered).is_err());
+        assert!(engine.commit(&batch("a", "1"), Sync::Data).is_err());
+        assert!(engine.commit(&batch("b", "1"), Sync::Buffered).is_err());
     }
 }
