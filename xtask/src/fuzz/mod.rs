@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: tries to refute the claims about everything that reads bytes from elsewhere.
 //!
-//! The program is `xtask/fuzz`, a workspace of its own; libFuzzer is linked into it. The instrumentation that guides it
+//! The programs are in `xtask/fuzz`, a workspace of its own; libFuzzer is linked into them. The instrumentation that guides it
 //! is a pass of LLVM that stable Rust has, so neither a nightly toolchain nor another cargo command is needed; a C++
 //! compiler is. Inputs that are worth keeping are in `xtask/fuzz/corpus`; what a run finds beyond them lies in
 //! `target/fuzz/corpus` and is used again by the next one.
@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 
 use arguments::{Arguments, What};
 use ledger::{Entry, Ledger};
-use program::{Outcome, Program};
+use program::{Outcome, Programs};
 use targets::{TARGETS, Target};
 
 /// Executions of a target unless another number is asked for.
@@ -60,9 +60,10 @@ fn list() {
 
 /// Runs inputs that are known: files, or what is kept.
 fn replay(chosen: &[&'static Target], files: &[String]) -> Result<()> {
-    let program = Program::build()?;
-    for target in all_or(chosen) {
-        let replayed = program.replay(target, files)?;
+    let targets = all_or(chosen);
+    let programs = Programs::build(&targets)?;
+    for target in targets {
+        let replayed = programs.replay(target, files)?;
         println!("{:18} {replayed} inputs replayed", target.name);
     }
     Ok(())
@@ -70,9 +71,10 @@ fn replay(chosen: &[&'static Target], files: &[String]) -> Result<()> {
 
 /// Keeps, of all that was found, the inputs that add coverage.
 fn minimise(chosen: &[&'static Target]) -> Result<()> {
-    let program = Program::build()?;
-    for target in all_or(chosen) {
-        let kept = program.minimise(target)?;
+    let targets = all_or(chosen);
+    let programs = Programs::build(&targets)?;
+    for target in targets {
+        let kept = programs.minimise(target)?;
         println!("{:18} {kept} inputs kept", target.name);
     }
     Ok(())
@@ -80,12 +82,13 @@ fn minimise(chosen: &[&'static Target]) -> Result<()> {
 
 /// So many executions of each target, as many targets at once as there are cores.
 fn slice(arguments: &Arguments) -> Result<()> {
-    let program = Program::build()?;
+    let targets = all_or(&arguments.targets);
+    let programs = Programs::build(&targets)?;
     let duration = arguments.duration;
     let unless_asked = if duration.is_none() { Some(EXECUTIONS_DEFAULT) } else { None };
     let executions = arguments.executions.or(unless_asked);
-    let outcomes = program.run_side_by_side(&all_or(&arguments.targets), executions, duration)?;
-    let total: u64 = outcomes.iter().map(|outcome| outcome.executions).sum();
+    let outcomes = programs.run_side_by_side(&targets, executions, duration)?;
+    let total: u64 = outcomes.iter().map(|(_, outcome)| outcome.executions).sum();
     println!("{} targets, {total} executions, no claim refuted", outcomes.len());
     Ok(())
 }
@@ -94,7 +97,7 @@ fn slice(arguments: &Arguments) -> Result<()> {
 fn campaign(arguments: &Arguments) -> Result<()> {
     let wanted = arguments.executions.unwrap_or(EXECUTIONS_DEFAULT);
     let targets = all_or(&arguments.targets);
-    let (mut ledger, program) = (Ledger::read()?, Program::build()?);
+    let (mut ledger, programs) = (Ledger::read()?, Programs::build(&targets)?);
     let commit = ledger::commit()?;
     let mut open = Vec::new();
     for target in targets {
@@ -103,7 +106,7 @@ fn campaign(arguments: &Arguments) -> Result<()> {
         if missing > 0 {
             let rate = match ledger.rate(target) {
                 Some(rate) => rate,
-                None => program.run(target, None, Some(PROBE))?.rate(),
+                None => programs.run(target, None, Some(PROBE))?.rate(),
             };
             open.push((target, code, missing, rate));
         }
@@ -118,7 +121,7 @@ fn campaign(arguments: &Arguments) -> Result<()> {
                 println!("the slice is over; the same command goes on");
                 return Ok(());
             }
-            let outcome = program.run(target, Some(*missing), Some(left.min(TURN_MAX)))?;
+            let outcome = programs.run(target, Some(*missing), Some(left.min(TURN_MAX)))?;
             *missing = missing.saturating_sub(outcome.executions);
             ledger.append(Entry::of(target, &outcome, &commit, code)?)?;
         }
