@@ -8,16 +8,16 @@
 //! cargo xtask simulate --planted                   plants every bug; fails if one is not found
 //! ```
 
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use quorum_ledger::{Code, Entry, Ledger, code};
 
 use crate::process::root;
 
 const LEDGER: &str = "docs/reliability/simulation.md";
-/// What a run's outcome depends on: totals add up only while it is the same.
-const PROTOCOL: [&str; 2] = ["crates/quorum-core/src", "crates/quorum-node/src"];
 /// Seeds within which every planted bug must be found.
 const PLANTED_WITHIN: u64 = 500;
 /// Seeds of one step of a campaign.
@@ -32,8 +32,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             let ledger = arguments.iter().any(|argument| argument == "--ledger");
             let rest: Vec<&str> =
                 arguments.iter().map(String::as_str).filter(|a| *a != "--ledger").collect();
+            let protocol = ledger.then(protocol).transpose()?;
             let said = simulate(&rest)?;
-            if ledger { enter(&rest, &said) } else { Ok(()) }
+            protocol.map_or(Ok(()), |protocol| enter(&protocol, &rest, &said))
         }
     }
 }
@@ -105,14 +106,14 @@ fn names(source: &str) -> impl Iterator<Item = &str> {
 fn campaign(range: &str) -> anyhow::Result<()> {
     let (from, to) = parse(range)?;
     let protocol = protocol()?;
-    let mut next = reached(&protocol)?.max(from);
+    let mut next = reached(&protocol, from..to)?;
     let began = Instant::now();
     let mut done = 0;
     while next < to && began.elapsed() < SLICE_MAX {
         let end = (next + STEP).min(to);
         let seeds = format!("{next}..{end}");
         let said = simulate(&["--seeds", &seeds])?;
-        enter(&["--seeds", &seeds], &said)?;
+        enter(&protocol, &["--seeds", &seeds], &said)?;
         done += end - next;
         next = end;
         let per_seed = began.elapsed() / u32::try_from(done).unwrap_or(u32::MAX);
@@ -127,43 +128,22 @@ fn parse(range: &str) -> anyhow::Result<(u64, u64)> {
     Ok((from.parse()?, to.parse()?))
 }
 
-/// Up to which seed the ledger goes for this protocol code.
-fn reached(protocol: &str) -> anyhow::Result<u64> {
-    let ledger = std::fs::read_to_string(root().join(LEDGER)).unwrap_or_default();
-    let of_this = ledger.lines().filter(|line| line.contains(protocol));
-    let ends = of_this.filter_map(|line| {
-        let seeds = line.split('|').nth(1)?.trim();
-        parse(seeds).ok().map(|(_, to)| to)
-    });
-    Ok(ends.max().unwrap_or(0))
+/// Up to which seed of a range the ledger goes for this protocol code.
+fn reached(protocol: &Code, range: Range<u64>) -> anyhow::Result<u64> {
+    Ok(Ledger::read(&root().join(LEDGER))?.next_seed(&range, protocol))
 }
 
-/// The hashes that git gives the protocol's code as it is committed. With changes that are not, nothing can be entered.
-fn protocol() -> anyhow::Result<String> {
-    let changed = git(&[&["status", "--porcelain", "--"][..], &PROTOCOL].concat())?;
-    ensure!(changed.is_empty(), "commit the protocol's code first: the ledger names what was run");
-    let trees =
-        PROTOCOL.iter().map(|path| git(&["rev-parse", "--short=8", &format!("HEAD:{path}")]));
-    Ok(trees.collect::<anyhow::Result<Vec<_>>>()?.join("-"))
+/// What a run's outcome depends on: totals add up only while it is the same.
+fn protocol() -> anyhow::Result<Code> {
+    Code::of(root(), code::SIMULATION)
 }
 
-fn git(arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git").current_dir(root()).args(arguments).output()?;
-    ensure!(output.status.success(), "git {} failed", arguments.join(" "));
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// Adds a line to the ledger.
-fn enter(arguments: &[&str], said: &str) -> anyhow::Result<()> {
+/// Adds a line to the ledger, for seeds that passed.
+fn enter(protocol: &Code, arguments: &[&str], said: &str) -> anyhow::Result<()> {
     let seeds = arguments.iter().position(|a| *a == "--seeds").and_then(|at| arguments.get(at + 1));
     let seeds = seeds.context("--ledger needs --seeds")?;
-    let head = git(&["rev-parse", "--short=8", "HEAD"])?;
-    let protocol = protocol()?;
     let figures = said.lines().find(|line| line.contains(" seeds, ")).unwrap_or_default();
-    let path = root().join(LEDGER);
-    let mut ledger = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    ledger.push_str(&format!("| {seeds} | {head} | {protocol} | {figures} |\n"));
-    std::fs::write(&path, ledger).with_context(|| path.display().to_string())
+    Ledger::read(&root().join(LEDGER))?.append(Entry::today(seeds, protocol, true, figures))
 }
 
 #[cfg(test)]

@@ -69,12 +69,12 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Add up the ledger, over the present sources of the product only
+    /// Add up the ledger, over the present code only
     Summary(Summary),
 }
 
 /// Where campaigns are recorded.
-const LEDGER: &str = "docs/reliability/chaos.jsonl";
+const LEDGER: &str = "docs/reliability/chaos.md";
 
 #[derive(Debug, Args)]
 pub(crate) struct Summary {

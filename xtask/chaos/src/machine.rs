@@ -1,7 +1,5 @@
 //! Where and when something was run.
 
-use std::fs;
-
 use anyhow::Result;
 use quorum_core::Random;
 use quorum_node::SystemRandom;
@@ -25,14 +23,4 @@ pub(crate) async fn commit() -> String {
     let changed = run("git", &["status", "--porcelain", "--untracked-files=no"]).await;
     let mark = if changed.is_ok_and(|changed| changed.trim().is_empty()) { "" } else { "+" };
     format!("{}{mark}", commit.trim())
-}
-
-/// Processor, cores and kernel.
-pub(crate) fn description() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("unknown processor", |(_, name)| name.trim());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, Linux {}", release.trim())
 }

@@ -38,11 +38,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use quorum_ledger::{Code, Ledger, Machine, code};
 
 use arguments::{Arguments, Summary, What};
 use campaign::Campaign;
 use class::Class;
-use ledger::Entry;
 use report::Report;
 use schedule::Selection;
 
@@ -76,7 +76,8 @@ fn list() -> Result<ExitCode> {
 }
 
 fn summary(ledger: &Path) -> Result<ExitCode> {
-    print!("{}", ledger::summary(&ledger::read(ledger)?, &ledger::sources(Path::new("."))?));
+    let code = Code::of(Path::new("."), code::CHAOS)?;
+    print!("{}", ledger::summary(&Ledger::read(ledger)?, &code));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -100,7 +101,8 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
     eprintln!("{}", arguments.estimate(&selection));
     let (mut first_life, mut is_good) = (arguments.first_life, true);
     // Now: somebody may work on them while the campaign runs.
-    let (commit, sources) = (machine::commit().await, ledger::sources(Path::new("."))?);
+    let (commit, code) = (machine::commit().await, Code::of(Path::new("."), code::CHAOS));
+    let code = if arguments.ledger.is_some() { Some(code?) } else { code.ok() };
     for slice in 0..count {
         let folder = match count {
             1 => arguments.report.clone(),
@@ -127,8 +129,8 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
             seed,
             date: machine::today().await?,
             commit: commit.clone(),
-            sources: sources.clone(),
-            machine: machine::description(),
+            code: code.as_ref().map(|code| code.hash().to_owned()),
+            machine: Machine::this().to_string(),
             node_program: arguments.node.display().to_string(),
             replay: arguments.replay(&selection, campaign.first_life, done.next_life),
             go_on: arguments.go_on(&selection, done.next_life),
@@ -142,6 +144,9 @@ async fn slices(arguments: &Arguments, able: &[Class], left_out: &[Class]) -> Re
             lives: done.lives,
         };
         publish(&report, &folder, arguments)?;
+        if let (Some(ledger), Some(code)) = (&arguments.ledger, &code) {
+            ledger::append(ledger, code, &report)?;
+        }
         is_good &= if arguments.prove { proves(&report) } else { report.passed() };
         if report.was_stopped {
             break;
@@ -173,9 +178,6 @@ fn publish(report: &Report, folder: &Path, arguments: &Arguments) -> Result<()> 
     }
     if arguments.json {
         print!("{json}");
-    }
-    if let Some(ledger) = &arguments.ledger {
-        Entry::of(report).append(ledger)?;
     }
     eprintln!("{}", report.verdict());
     eprintln!("report: {}", folder.join("report.md").display());

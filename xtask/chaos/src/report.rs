@@ -19,8 +19,8 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) date: String,
     pub(crate) commit: String,
-    /// Digest of all sources of the product; figures add up only over equal ones.
-    pub(crate) sources: String,
+    /// The hash of all that was run, if it was committed; figures add up only over equal ones.
+    pub(crate) code: Option<String>,
     pub(crate) machine: String,
     pub(crate) node_program: String,
     /// The command that plays the same again.

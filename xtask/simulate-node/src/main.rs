@@ -28,10 +28,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use quorum_ledger::{Code, code};
 use tracing_subscriber::EnvFilter;
 
 use campaign::Campaign;
-use ledger::Code;
 
 /// Simulates whole meshes, a seed each: faults overlap writes of several clients, and in the end every acknowledged
 /// write must be at every member.
@@ -49,7 +49,7 @@ struct Arguments {
     /// Minutes after which no further seed begins; what is left is told
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=60))]
     minutes: u64,
-    /// Append what was run to the ledger
+    /// Append what was run to the ledger, and begin with the first seed that has not passed according to it
     #[arg(long)]
     ledger: bool,
     /// Print what happens, and what the nodes log; `RUST_LOG` says how much of it
@@ -72,7 +72,15 @@ fn main() -> anyhow::Result<ExitCode> {
         output.without_time().with_ansi(false).init();
     }
     let root = Path::new(".");
-    let code = ledger.then(|| Code::of(root)).transpose()?;
+    let code = ledger.then(|| Code::of(root, code::NODE_SIMULATION)).transpose()?;
+    let seeds = match &code {
+        Some(code) => ledger::next_seed(root, code, &seeds)?..seeds.end,
+        None => seeds,
+    };
+    if seeds.is_empty() {
+        println!("all of these seeds have passed over this code");
+        return Ok(ExitCode::SUCCESS);
+    }
     run::watch_panics();
     let at_most = Duration::from_secs(minutes * 60);
     let campaign = Campaign { seeds: seeds.clone(), replay_percent: replay, threads, at_most };
@@ -82,7 +90,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ledger::append(root, &code, &sum)?;
     }
     if sum.to < seeds.end {
-        println!("to go on: cargo xtask simulate-node --seeds {}..{}", sum.to, seeds.end);
+        println!("to go on: the same command, or with --seeds {}..{}", sum.to, seeds.end);
     }
     if sum.failed.is_empty() {
         println!("{} seeds passed, {} of them twice alike", sum.passed, sum.replayed);

@@ -1,4 +1,4 @@
-//! The program that libFuzzer is linked into: how it is built, run, and what its output means.
+//! The programs that libFuzzer is linked into, one for each target: how they are built, run, and what their output means.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -32,13 +32,13 @@ const INSTRUMENTATION: &[&str] = &[
 /// One input may not take longer. By the clock on the wall, so that a busy machine must not be mistaken for a slow reader.
 const INPUT_SECONDS_MAX: u32 = 60;
 
-/// Memory of the whole program.
+/// Memory of a program.
 const MEMORY_MEBIBYTES_MAX: u32 = 2_048;
 
-/// The built program.
+/// The built programs.
 #[derive(Debug)]
-pub(super) struct Program {
-    path: PathBuf,
+pub(super) struct Programs {
+    folder: PathBuf,
 }
 
 /// What a run came to.
@@ -59,17 +59,18 @@ impl Outcome {
     }
 }
 
-impl Program {
-    pub(super) fn build() -> Result<Self> {
+impl Programs {
+    pub(super) fn build(targets: &[&Target]) -> Result<Self> {
         let host = host()?;
         let folder = folder("build");
         let arguments =
             ["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", &host];
         let mut build = process::cargo(&arguments);
+        build.args(targets.iter().flat_map(|target| ["--bin", target.name]));
         build.env("RUSTFLAGS", INSTRUMENTATION.join(" ")).env("CARGO_TARGET_DIR", &folder);
         // Named for the target alone, so that build scripts and macros are spared the instrumentation.
         process::run(build.env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
-        Ok(Self { path: folder.join(host).join("release/quorum-fuzz") })
+        Ok(Self { folder: folder.join(host).join("release") })
     }
 
     /// Runs each of these files, or all that is kept. Tells how many.
@@ -83,7 +84,7 @@ impl Program {
         let mut command = self.command(target);
         let log = log_of(target, "replay")?;
         command.args(&inputs).stderr(File::create(&log)?).stdout(Stdio::null());
-        let status = command.status().with_context(|| self.path.display().to_string())?;
+        let status = command.status().with_context(|| target.name)?;
         if !status.success() {
             let output = fs::read_to_string(&log).unwrap_or_default();
             let running = output.lines().rfind(|line| line.starts_with("Running: "));
@@ -120,7 +121,7 @@ impl Program {
         }
         command.stderr(File::create(&log)?).stdout(Stdio::null());
         let begun = Instant::now();
-        let status = command.status().with_context(|| self.path.display().to_string())?;
+        let status = command.status().with_context(|| target.name)?;
         let seconds = begun.elapsed().as_secs();
         let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())?;
         let outcome = Outcome {
@@ -146,12 +147,12 @@ impl Program {
     }
 
     /// As [`run`](Self::run) for several targets, as many at once as there are cores.
-    pub(super) fn run_side_by_side(
+    pub(super) fn run_side_by_side<'a>(
         &self,
-        targets: &[&Target],
+        targets: &[&'a Target],
         executions: Option<u64>,
         duration: Option<Duration>,
-    ) -> Result<Vec<Outcome>> {
+    ) -> Result<Vec<(&'a Target, Outcome)>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (left, outcomes) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
         let take_turns = || {
@@ -160,6 +161,7 @@ impl Program {
                     return;
                 };
                 let outcome = self.run(target, executions, duration);
+                let outcome = outcome.map(|outcome| (*target, outcome));
                 if let Ok(mut outcomes) = outcomes.lock() {
                     outcomes.push(outcome);
                 }
@@ -201,8 +203,7 @@ impl Program {
     }
 
     fn command(&self, target: &Target) -> Command {
-        let mut command = process::command(&self.path, &[]);
-        command.env("QUORUM_FUZZ_TARGET", target.name);
+        let mut command = process::command(self.folder.join(target.name), &[]);
         command.arg(format!("-max_len={}", target.bytes_max));
         command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
         command.arg(format!("-rss_limit_mb={MEMORY_MEBIBYTES_MAX}"));

@@ -1,5 +1,10 @@
 //! The targets, and which files each of them is about.
 
+use std::path::Path;
+
+use anyhow::Result;
+use quorum_ledger::Code;
+
 /// Something that reads bytes from elsewhere.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -7,10 +12,12 @@ pub(super) struct Target {
     pub(super) summary: &'static str,
     /// Longest input that is made up.
     pub(super) bytes_max: usize,
-    /// What it is about: as long as these files are the same, executions add up.
-    pub(super) code: &'static [&'static str],
+    /// What it is about.
+    about: &'static [&'static str],
 }
 
+/// What all programs are made of.
+const HARNESS: &str = "xtask/fuzz/src/lib.rs";
 const WIRE: &[&str] = &[
     "crates/quorum-core/src/announcement.rs",
     "crates/quorum-core/src/frontier.rs",
@@ -54,80 +61,97 @@ pub(super) const TARGETS: &[Target] = &[
         name: "frame",
         summary: "every message of the wire but the first",
         bytes_max: 2_048,
-        code: WIRE,
+        about: WIRE,
     },
     Target {
         name: "frame_stream",
         summary: "frames out of a stream that comes in pieces",
         bytes_max: 1_024,
-        code: WIRE,
+        about: WIRE,
     },
     Target {
         name: "hello",
         summary: "a member's first word, and whether it is let in",
         bytes_max: 2_048,
-        code: WIRE,
+        about: WIRE,
     },
     Target {
         name: "http_request",
         summary: "path, parameters and headers of a request",
         bytes_max: 512,
-        code: HTTP,
+        about: HTTP,
     },
     Target {
         name: "http_batch",
         summary: "the body of a batch of writes",
         bytes_max: 1_024,
-        code: HTTP,
+        about: HTTP,
     },
     Target {
         name: "config_file",
         summary: "a configuration file, and the policies in it",
         bytes_max: 1_024,
-        code: CONFIG,
+        about: CONFIG,
     },
     Target {
         name: "config_environment",
         summary: "environment variables over a sound file",
         bytes_max: 512,
-        code: CONFIG,
+        about: CONFIG,
     },
     Target {
         name: "config_value",
         summary: "sizes, quorums, tokens and addresses by themselves",
         bytes_max: 128,
-        code: CONFIG,
+        about: CONFIG,
     },
-    Target { name: "import_lines", summary: "what `import` reads", bytes_max: 1_024, code: IMPORT },
+    Target {
+        name: "import_lines",
+        summary: "what `import` reads",
+        bytes_max: 1_024,
+        about: IMPORT,
+    },
     Target {
         name: "store_bytes",
         summary: "entries of the store, one by one",
         bytes_max: 512,
-        code: STORE,
+        about: STORE,
     },
     Target {
         name: "log_with_damage",
         summary: "recovery of a log after a power cut or damage",
         bytes_max: 512,
-        code: LOG,
+        about: LOG,
     },
     Target {
         name: "log_of_any_bytes",
         summary: "recovery of a log whose files hold anything",
         bytes_max: 1_024,
-        code: LOG,
+        about: LOG,
     },
     Target {
         name: "store_with_damage",
         summary: "a start on entries that went bad",
         bytes_max: 256,
-        code: STORE,
+        about: STORE,
     },
 ];
 
 impl Target {
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         TARGETS.iter().find(|target| target.name == name)
+    }
+
+    /// The source of its program.
+    fn program(&self) -> String {
+        format!("xtask/fuzz/src/bin/{}.rs", self.name)
+    }
+
+    /// As long as this code is the same, executions add up.
+    pub(super) fn code(&self, root: &Path) -> Result<Code> {
+        let program = self.program();
+        let harness = [HARNESS, program.as_str()];
+        Code::of(root, &[self.about, &harness].concat())
     }
 }
 
@@ -137,19 +161,18 @@ mod tests {
     use crate::process;
 
     #[test]
-    fn the_program_has_the_same_targets() {
-        let path = process::root().join("xtask/fuzz/src/main.rs");
-        let program = std::fs::read_to_string(path).expect("readable");
+    fn every_target_has_a_program() {
+        let folder = process::root().join("xtask/fuzz/src/bin");
+        let programs = std::fs::read_dir(folder).expect("readable").count();
+        assert_eq!(programs, TARGETS.len(), "more than are listed");
         for target in TARGETS {
-            let line = format!("target(\"{}\",", target.name);
-            assert!(program.contains(&line), "{} is missing there", target.name);
+            assert!(process::root().join(target.program()).exists(), "{} has none", target.name);
         }
-        assert_eq!(program.matches("target(\"").count(), TARGETS.len(), "more than are listed");
     }
 
     #[test]
     fn what_a_target_is_about_exists() {
-        for path in TARGETS.iter().flat_map(|target| target.code) {
+        for path in TARGETS.iter().flat_map(|target| target.about).chain([&HARNESS]) {
             assert!(process::root().join(path).exists(), "{path}");
         }
     }

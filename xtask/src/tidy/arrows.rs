@@ -9,10 +9,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("quorum-metrics", &["quorum-core"]),
     ("quorum-transport", &["quorum-core"]),
     ("quorum-node", &["quorum-core", "quorum-metrics", "quorum-transport"]),
-    ("quorum-chaos", &["quorum-core", "quorum-node", "quorum-transport"]),
-    ("quorum-simulate-node", &["quorum-core", "quorum-node", "quorum-transport"]),
-    ("quorum-micro", &["quorum-core", "quorum-node", "quorum-transport"]),
-    ("xtask", &[]),
+    ("quorum-ledger", &[]),
+    ("quorum-chaos", &["quorum-core", "quorum-ledger", "quorum-node", "quorum-transport"]),
+    ("quorum-simulate-node", &["quorum-core", "quorum-ledger", "quorum-node", "quorum-transport"]),
+    ("quorum-micro", &["quorum-core", "quorum-ledger", "quorum-node", "quorum-transport"]),
+    ("xtask", &["quorum-ledger"]),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -8,6 +8,10 @@ use anyhow::{Context, Result};
 /// Folders that hold what was built or what is none of ours.
 const SKIPPED: &[&str] = &[".git", "dist", "target"];
 
+/// Members of the workspace that are no part of the product.
+const OUTSIDE_CRATES: &[&str] =
+    &["xtask", "xtask/chaos", "xtask/ledger", "xtask/micro", "xtask/simulate-node"];
+
 /// Only what rules read is kept in memory; of other files the path is enough.
 const READ: &[&str] = &[".md", ".rs", ".toml"];
 
@@ -61,7 +65,7 @@ impl Tree {
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ending("/Cargo.toml").filter_map(|(path, text)| {
             let folder = path.strip_suffix("/Cargo.toml")?;
-            let is_member = matches!(folder, "xtask" | "xtask/chaos" | "xtask/micro")
+            let is_member = OUTSIDE_CRATES.contains(&folder)
                 || folder.strip_prefix("crates/").is_some_and(|name| !name.contains('/'));
             is_member.then_some((folder, text))
         })

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Bound;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +26,7 @@ use super::schema::{
     encode_lineage, encode_seqs, tombstone_key,
 };
 use super::verify::verify_view;
-use super::{Store, StoreConfig, StoreIdentity, StoreSeams};
+use super::{DrivenCommitter, Store, StoreConfig, StoreIdentity, StoreSeams};
 use crate::record::{Content, Key, Namespace, WriteOp};
 
 /// The wall clock of every store here, in milliseconds since the Unix epoch.
@@ -159,13 +161,14 @@ pub fn store_with_damage(input: &[u8]) {
     let disk = MemoryDisk::new();
     fill(&disk.engine(), &entries);
     check_verification(&disk.engine(), sound, &entries);
-    let Ok(store) = open(&disk) else { return };
+    let Ok((store, committer)) = open(&disk) else { return };
     check_reads(&store, sound, &entries);
     check_replay(&store);
     let op = write(&key(0), Some("another"), 200);
-    if let Ok(staged) = block_on(store.stage(op)) {
-        let _durable_or_stopped = block_on(staged.durable);
+    if let Ok(staged) = driven(&committer, store.stage(op)) {
+        let _durable_or_stopped = driven(&committer, staged.durable);
     }
+    finish(&committer);
 }
 
 /// Entries of a store, by space and key.
@@ -292,6 +295,9 @@ fn check_replay(store: &Store) {
     }
 }
 
+/// Commits after which whoever still waits would wait for ever.
+const COMMITS_MAX: usize = 16;
+
 /// Keys that the sound store has records of.
 const KEYS: u8 = 6;
 
@@ -324,12 +330,14 @@ fn sound_entries() -> &'static Entries {
     ENTRIES.get_or_init(|| {
         let disk = MemoryDisk::new();
         for start in 0..2 {
-            let store = open(&disk).expect("a sound store opens");
+            let (store, committer) = open(&disk).expect("a sound store opens");
             for number in 0..KEYS - 2 * start {
                 let value = (start + number != 4).then_some(if start == 0 { "one" } else { "two" });
-                let staged = block_on(store.stage(write(&key(number), value, number + 50 * start)));
-                block_on(staged.expect("taken").durable).expect("durable");
+                let op = write(&key(number), value, number + 50 * start);
+                let staged = driven(&committer, store.stage(op)).expect("taken");
+                driven(&committer, staged.durable).expect("durable");
             }
+            finish(&committer);
         }
         let view = disk.engine().view();
         let mut entries = Entries::new();
@@ -352,7 +360,26 @@ fn fill(engine: &MemoryEngine, entries: &Entries) {
     engine.commit(&batch, Sync::Data).expect("memory takes everything");
 }
 
-fn open(disk: &MemoryDisk) -> Result<Store, super::OpenError> {
+/// What comes of something that may wait for commits, each of which is made as soon as nothing else can happen: no thread is
+/// begun and ended for an input.
+fn driven<T>(committer: &DrivenCommitter, waiting: impl Future<Output = T>) -> T {
+    let (mut waiting, mut context) = (pin!(waiting), Context::from_waker(Waker::noop()));
+    for _ in 0..COMMITS_MAX {
+        if let Poll::Ready(done) = waiting.as_mut().poll(&mut context) {
+            return done;
+        }
+        committer.step();
+    }
+    panic!("waits for ever, whatever is committed");
+}
+
+/// Makes the commits that nobody waits for.
+fn finish(committer: &DrivenCommitter) {
+    let is_idle = (0..COMMITS_MAX).any(|_| !committer.step());
+    assert!(is_idle, "there is always more to commit");
+}
+
+fn open(disk: &MemoryDisk) -> Result<(Store, DrivenCommitter), super::OpenError> {
     let node = PeerId::new("n1").expect("a name");
     let identity = StoreIdentity { cluster: ClusterId::from_bytes([7; 16]), node };
     let clock = ManualClock::new();
@@ -364,7 +391,7 @@ fn open(disk: &MemoryDisk) -> Result<Store, super::OpenError> {
         random: Arc::new(Counting::default()),
     };
     let config = StoreConfig { commit_interval: Duration::ZERO, ..StoreConfig::default() };
-    Store::open_on(disk.engine(), &identity, config, seams)
+    Store::open_driven(disk.engine(), &identity, config, seams, || {})
 }
 
 /// One number after the other: the same run for the same input.

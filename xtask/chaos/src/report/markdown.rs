@@ -9,7 +9,8 @@ impl fmt::Display for Report {
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         let stopped = if self.was_stopped { ", stopped before its end" } else { "" };
         writeln!(out, "# Chaos, seed {}: {verdict}{stopped}\n", self.seed)?;
-        writeln!(out, "- {}, commit {}, sources {}", self.date, self.commit, self.sources)?;
+        let code = self.code.as_deref().unwrap_or("that is not committed");
+        writeln!(out, "- {}, commit {}, code {code}", self.date, self.commit)?;
         writeln!(out, "- {}", self.machine)?;
         writeln!(out, "- node: `{}`", self.node_program)?;
         writeln!(out, "- again: `{}`", self.replay)?;
