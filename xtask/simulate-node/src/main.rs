@@ -6,7 +6,7 @@
 //! - [`clients`] write and read, and write down what they saw; [`judge`] says what must be true of that.
 //! - [`run`]: one seed, with a [`trace`] of everything it did; [`campaign`]: many of them; [`ledger`]: what has been run.
 //!
-//! `docs/node-simulation.md` says what is real in it and what is not.
+//! `docs/reliability/node-simulation.md` says what is real in it and what is not.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
 mod campaign;
