@@ -32,7 +32,7 @@ impl Operations {
     ) -> usize {
         let mut state = self.state.lock();
         let next = state.values.len() as u64;
-        let value = *state.values.entry(digest).or_insert((!is_delete).then_some(next));
+        let value = *state.values.entry(digest).or_insert_with(|| (!is_delete).then_some(next));
         state.add(client, key, Kind::Write { value }, (now, None))
     }
 
