@@ -20,8 +20,9 @@ use crate::process::root;
 const LEDGER: &str = "docs/reliability/simulation.md";
 /// Seeds within which every planted bug must be found.
 const PLANTED_WITHIN: u64 = 500;
-/// Seeds of one step of a campaign.
+/// Seeds of one step of a campaign; the first is short, for an estimate.
 const STEP: u64 = 2_000;
+const FIRST_STEP: u64 = 100;
 const SLICE_MAX: Duration = Duration::from_secs(60 * 60);
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
@@ -33,19 +34,35 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             let rest: Vec<&str> =
                 arguments.iter().map(String::as_str).filter(|a| *a != "--ledger").collect();
             let protocol = ledger.then(protocol).transpose()?;
-            let said = simulate(&rest)?;
+            let said = simulate(Build::Soon, &rest)?;
             protocol.map_or(Ok(()), |protocol| enter(&protocol, &rest, &said))
         }
     }
 }
 
-/// Builds the runner as fast code with every assertion of a debug build, and runs it. Tells whether it found nothing.
-fn runner(feature: &str, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
+/// How the runner is built; with every assertion of a debug build in any case.
+#[derive(Debug, Clone, Copy)]
+enum Build {
+    /// What other commands have built is used, and what is slow otherwise is made fast.
+    Soon,
+    /// As fast as can be: it takes minutes, which hours make good.
+    Fast,
+}
+
+/// Builds the runner and runs it. Tells whether it found nothing.
+fn runner(build: Build, feature: &str, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root()).args(["run", "--quiet"]);
-    for (package, level) in [("quorum-core", 2), ("quorum-node", 1)] {
-        let setting = format!("profile.dev.package.{package}.opt-level={level}");
-        command.args(["--config", &setting]);
+    match build {
+        Build::Soon => {
+            for (package, level) in [("quorum-core", 2), ("quorum-node", 1)] {
+                let setting = format!("profile.dev.package.{package}.opt-level={level}");
+                command.args(["--config", &setting]);
+            }
+        }
+        Build::Fast => {
+            command.args(["--profile", "simulation"]);
+        }
     }
     command.args(["-p", "quorum-node", "--example", "simulate", "--features", feature, "--"]);
     let output = command.args(arguments).stderr(Stdio::inherit()).output()?;
@@ -56,8 +73,8 @@ fn runner(feature: &str, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
 }
 
 /// Runs seeds of the code as it is.
-fn simulate(arguments: &[&str]) -> anyhow::Result<String> {
-    let (found_nothing, said) = runner("testing", arguments)?;
+fn simulate(build: Build, arguments: &[&str]) -> anyhow::Result<String> {
+    let (found_nothing, said) = runner(build, "testing", arguments)?;
     print!("{said}");
     ensure!(found_nothing, "a promise was broken");
     Ok(said)
@@ -86,7 +103,7 @@ fn planted(only: Option<&str>) -> anyhow::Result<()> {
 
 /// The seed and the check that find a bug.
 fn find(bug: &str, seeds: &str) -> anyhow::Result<Option<String>> {
-    let (_, said) = runner("planted-bugs", &["--bug", bug, "--seeds", seeds])?;
+    let (_, said) = runner(Build::Soon, "planted-bugs", &["--bug", bug, "--seeds", seeds])?;
     let first = said.lines().find_map(|line| line.strip_prefix("seed "));
     Ok(first.map(|line| {
         let (seed, rest) = line.split_once(": ").unwrap_or((line, ""));
@@ -102,23 +119,28 @@ fn names(source: &str) -> impl Iterator<Item = &str> {
     list.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.strip_suffix(','))
 }
 
-/// Goes on where the ledger ends, step by step, for at most an hour.
+/// Goes on where the ledger ends, step by step, for at most an hour. What is left is estimated after a short first step.
 fn campaign(range: &str) -> anyhow::Result<()> {
     let (from, to) = parse(range)?;
     let protocol = protocol()?;
     let mut next = reached(&protocol, from..to)?;
+    // Built first, so that the estimate is one of seeds alone.
+    println!("building the simulation as fast code, which takes some minutes");
+    runner(Build::Fast, "testing", &["--seeds", "0..0"])?;
     let began = Instant::now();
-    let mut done = 0;
+    let (mut done, mut step) = (0, FIRST_STEP);
     while next < to && began.elapsed() < SLICE_MAX {
-        let end = (next + STEP).min(to);
+        let end = (next + step).min(to);
+        step = STEP;
         let seeds = format!("{next}..{end}");
-        let said = simulate(&["--seeds", &seeds])?;
+        let said = simulate(Build::Fast, &["--seeds", &seeds])?;
         enter(&protocol, &["--seeds", &seeds], &said)?;
         done += end - next;
         next = end;
         let per_seed = began.elapsed() / u32::try_from(done).unwrap_or(u32::MAX);
         let left = per_seed * u32::try_from(to - next).unwrap_or(u32::MAX);
-        println!("up to seed {next} of {to}; about {} min left in all", left.as_secs() / 60);
+        let (left, slice) = (left.as_secs() / 60, SLICE_MAX.as_secs() / 60);
+        println!("up to seed {next} of {to}; about {left} min left, in slices of {slice} min");
     }
     Ok(())
 }

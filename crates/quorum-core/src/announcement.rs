@@ -4,6 +4,7 @@
 use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::{Digest, Incarnation};
+use crate::planted::{self, Bug};
 use crate::version::Origin;
 
 /// Whether a member holds what it once acknowledged.
@@ -82,6 +83,7 @@ pub struct Announcement {
 #[must_use]
 pub fn counts(remembered: Option<Incarnation>, theirs: Incarnation, recovery: Recovery) -> bool {
     match recovery {
+        _ if planted::is(Bug::RecoveringCounts) => true,
         Recovery::Complete => true,
         Recovery::Recovering => false,
         Recovery::New => remembered.is_none_or(|remembered| remembered == theirs),

@@ -27,14 +27,22 @@ pub enum Bug {
     ExceptionsIgnored,
     /// The frontier of a snapshot is claimed before its records are sent.
     ClaimBeforeSnapshot,
+    /// The frontier of a snapshot is claimed although some records were not taken.
+    ClaimDespiteUntaken,
     /// A member does not want back what it wrote in earlier starts and lost.
     OwnWritesNotWanted,
     /// A peer that comes back is owed only what it asks for.
     OwnWritesNotOwed,
+    /// A record is left out of a replay although the receiver does not have it, and that takes its dots for held.
+    RecordLeftOut,
+    /// A dot is void although a member has not said what it holds.
+    VoidTooEarly,
     /// A member that has said nothing holds no watermark back.
     SilentMemberIgnored,
     /// A read ends one answer too early.
     ReadOfTooFew,
+    /// Acks and answers of a member that has lost its data count.
+    RecoveringCounts,
     /// Records are answered as stored before they are synced.
     AckBeforeSync,
     /// Unsynced state is shown, and the frontier covers it.
@@ -53,6 +61,10 @@ pub enum Bug {
     CeilingForgotten,
     /// Tombstones are purged by age alone.
     PurgedByClock,
+    /// A value that too few members hold is returned and not written back.
+    NotWrittenBack,
+    /// A linearizable write does not ask first which version of its key there is.
+    FirstPhaseSkipped,
 }
 
 impl Bug {
@@ -63,7 +75,7 @@ impl Bug {
     }
 
     /// Every bug.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::HalfIsMajority,
         Self::DriftCounts,
         Self::LateAckCounts,
@@ -72,10 +84,14 @@ impl Bug {
         Self::LocalCopyNotNeeded,
         Self::ExceptionsIgnored,
         Self::ClaimBeforeSnapshot,
+        Self::ClaimDespiteUntaken,
         Self::OwnWritesNotWanted,
         Self::OwnWritesNotOwed,
+        Self::RecordLeftOut,
+        Self::VoidTooEarly,
         Self::SilentMemberIgnored,
         Self::ReadOfTooFew,
+        Self::RecoveringCounts,
         Self::AckBeforeSync,
         Self::UnsyncedShown,
         Self::EpochNotBumped,
@@ -85,6 +101,8 @@ impl Bug {
         Self::OverwrittenIsVoid,
         Self::CeilingForgotten,
         Self::PurgedByClock,
+        Self::NotWrittenBack,
+        Self::FirstPhaseSkipped,
     ];
 }
 

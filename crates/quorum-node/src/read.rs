@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Answer, CommitOptions, Held, Incoming, Inquirer, Newest, PeerId, Question, ReadAnswer,
     ReadTracker, Record, ReplicaStore, Replicator, Reply, Unavailable, deadline_after,
@@ -166,7 +167,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
                 (stored(record)?, is_written)
             }
         };
-        if !is_written && plan.w > 1 {
+        if !is_written && plan.w > 1 && !planted::is(Bug::NotWrittenBack) {
             self.write_back(&stored.record, plan).await?;
         }
         Ok(found(Some(stored)))

@@ -22,7 +22,7 @@ use quorum_transport::PeerStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
-use crate::config::{Config, Consistency, Member, Policies, WriteQuorum};
+use crate::config::{Config, Consistency, Member, NamespaceSection, Policies, WriteQuorum};
 use crate::poll::Members;
 use crate::read::ReadRequest;
 use crate::receive::{AdmissionLimits, Receiver};
@@ -34,10 +34,13 @@ use crate::store::engine::memory::MemoryDisk;
 use crate::store::{DrivenCommitter, Store, StoreConfig, StoreIdentity, StoreSeams, StoreState};
 use crate::write::{WriteFailed, WriteRequest, Writes};
 
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+/// A little more than clocks are off at most, so that two of them may be further apart.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(110);
 const VALUE_BYTES_MAX: usize = 4 << 10;
 /// Short, so that runs purge.
 const TOMBSTONE_GRACE: Duration = Duration::from_secs(6);
+/// The linearizable namespace, and how its keys begin.
+const STRICT: &str = "strict";
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The nodes of one run, with their disks.
@@ -66,7 +69,6 @@ impl SimulatedNodes {
 pub struct SimulatedNode {
     index: usize,
     name: PeerId,
-    namespace: Namespace,
     store: Store,
     committer: DrivenCommitter,
     disk: MemoryDisk,
@@ -89,8 +91,20 @@ fn key(name: &str) -> Key {
     Key::new(Bytes::copy_from_slice(name.as_bytes())).expect("simulated keys are valid")
 }
 
-fn namespace() -> Namespace {
-    Namespace::new("simulation").expect("a valid namespace")
+/// The namespace of a key: keys that are called strict are linearizable.
+fn namespace(key: &str) -> Namespace {
+    let name = if key.starts_with(STRICT) { STRICT } else { "simulation" };
+    Namespace::new(name).expect("a valid namespace")
+}
+
+/// The rule for the linearizable namespace. A majority is counted by hand here: how the node does that is under test.
+fn strict(members: usize) -> NamespaceSection {
+    NamespaceSection {
+        name: Some(STRICT.to_owned()),
+        w: Some(WriteQuorum::Exactly(members / 2 + 1)),
+        consistency: Some(Consistency::Linearizable),
+        ..NamespaceSection::default()
+    }
 }
 
 fn store_config() -> StoreConfig {
@@ -123,7 +137,8 @@ impl Subject for SimulatedNodes {
             .chain([&seat.name])
             .map(|name| Member::new(name.clone(), format!("{name}:1")))
             .collect();
-        let config = Config::new(seat.name.clone(), members);
+        let mut config = Config::new(seat.name.clone(), members);
+        config.namespaces.push(strict(config.members.len()));
         let policies = Arc::new(Policies::new(&config).expect("the defaults are valid"));
         let policy = policies.default_policy().write().clone();
         let observer: Arc<dyn Observer> = Arc::new(Silent);
@@ -181,7 +196,6 @@ impl Subject for SimulatedNodes {
         SimulatedNode {
             index: seat.index,
             name: seat.name.clone(),
-            namespace: namespace(),
             store,
             committer,
             disk,
@@ -205,7 +219,7 @@ impl Subject for SimulatedNodes {
     }
 
     fn digest(&self, name: &str, value: Option<&str>) -> Digest {
-        Digest::of(&encode(&namespace(), &key(name), value.map(str::as_bytes)))
+        Digest::of(&encode(&namespace(name), &key(name), value.map(str::as_bytes)))
     }
 
     fn deletes(&self) -> bool {
@@ -214,6 +228,10 @@ impl Subject for SimulatedNodes {
 
     fn bears_lost_disks(&self) -> bool {
         true
+    }
+
+    fn is_linearizable(&self, key: &str) -> bool {
+        key.starts_with(STRICT)
     }
 
     fn retries(&self) -> bool {
@@ -230,7 +248,7 @@ impl Program for SimulatedNode {
 
     async fn write(&self, write: ClientWrite) -> ClientOutcome {
         let request = WriteRequest {
-            namespace: self.namespace.clone(),
+            namespace: namespace(&write.key),
             key: key(&write.key),
             value: write.value.map(Bytes::from),
             write_id: Some(write.write_id),
@@ -252,9 +270,13 @@ impl Program for SimulatedNode {
 
     async fn read(&self, name: &str) -> Option<QuorumRead> {
         let request = ReadRequest {
-            namespace: self.namespace.clone(),
+            namespace: namespace(name),
             key: key(name),
-            consistency: Some(Consistency::Quorum),
+            consistency: Some(if name.starts_with(STRICT) {
+                Consistency::Linearizable
+            } else {
+                Consistency::Quorum
+            }),
             members: None,
             timeout: None,
         };
@@ -263,7 +285,7 @@ impl Program for SimulatedNode {
     }
 
     fn current(&self, name: &str) -> QuorumRead {
-        let stored = self.store.get(&self.namespace, &key(name)).ok()??;
+        let stored = self.store.get(&namespace(name), &key(name)).ok()??;
         Some((stored.record.version(), stored.record.digest))
     }
 

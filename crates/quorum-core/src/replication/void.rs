@@ -5,6 +5,7 @@
 //! old connections are fenced and the coordinator has forgotten the records.
 
 use crate::frontier::{Frontier, SeqSet};
+use crate::planted::{self, Bug};
 use crate::version::Lineage;
 
 /// The void dots of a closed lineage of ours, or `None` while that cannot be said: a member's report is missing, or
@@ -21,6 +22,9 @@ pub fn void_dots<'a>(
     let nothing = SeqSet::new();
     let mine = ours.of(closed).unwrap_or(&nothing);
     for report in reports {
+        if report.is_none() && planted::is(Bug::VoidTooEarly) {
+            continue;
+        }
         if !mine.covers(report?.of(closed).unwrap_or(&nothing)) {
             return None;
         }

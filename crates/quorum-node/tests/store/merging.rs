@@ -148,6 +148,31 @@ async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
     assert_eq!(held, SeqSet::from(vec![(1, 3), (5, 7)]));
 }
 
+/// The current records of many keys have dots as scattered as the keys were written. If those beyond the cap were not kept,
+/// a snapshot would never be complete, its claim never made, and the member never brought up.
+#[tokio::test]
+async fn what_a_snapshot_brings_beyond_the_cap_is_kept_until_its_claim_closes_the_gaps() {
+    let config = StoreConfig { intervals_max: 3, ..StoreConfig::default() };
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let open = || on_memory_with(&disk, "n1", config.clone(), &TestClock::new());
+    let store = open();
+    let name = |key: u64| format!("k{key}");
+    let current = |key: u64| incoming(record(&n2, 2 * key, &name(key), Some("1"), WALL + key));
+    let replies = apply(&store, (1..=10).map(current).collect()).await;
+    assert_eq!(replies[..3], vec![Reply::Stored; 3]);
+    assert_eq!(replies[3..], vec![Reply::Busy { reason: Busy::Gaps }; 7]);
+    let held = store.frontier().of(&n2).cloned().expect("known");
+    assert_eq!(held, SeqSet::from(vec![(2, 2), (4, 4), (6, 6)]), "nothing beyond is promised");
+    disk.crash();
+    let store = open();
+    // Whoever compares finds everything here, and has only the claim left to send.
+    assert!((1..=10).all(|key| value(&store, &name(key)).as_deref() == Some(b"1".as_slice())));
+    let covers = vec![(n2.clone(), SeqSet::up_to(20))];
+    let claim = Incoming { record: None, covers, ..Incoming::default() };
+    assert_eq!(apply(&store, vec![claim]).await, [Reply::Stored]);
+    assert_eq!(contiguous(&store, &n2), 20);
+}
+
 #[tokio::test]
 async fn lineages_are_capped_but_never_the_own_one() {
     let config = StoreConfig { lineages_max: 2, ..StoreConfig::default() };

@@ -12,6 +12,9 @@ use super::tasks::{Once, first};
 use crate::id::WriteId;
 use crate::ports::{Clock, Random};
 
+/// The number under which reads are told.
+const READER: u64 = 2_000;
+
 /// What became of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
@@ -29,9 +32,9 @@ pub(super) async fn work<S: Subject>(run: Run<S>, client: u64, random: SeededRan
         number += 1;
         let key = usize::try_from(random.below(shared.keys.len() as u64)).unwrap_or(0);
         if random.happens(250) {
-            read(&run, key, &random).await;
+            read(&run, key, any(shared.names.len(), &random)).await;
         } else {
-            write(&run, (client, number), key, &random).await;
+            write(&run, (client, number), key, None, &random).await;
         }
         // Bursts, and pauses in between.
         let pause = if random.happens(300) { Duration::ZERO } else { longest };
@@ -39,10 +42,12 @@ pub(super) async fn work<S: Subject>(run: Run<S>, client: u64, random: SeededRan
     }
 }
 
-async fn write<S: Subject>(
+/// Writes one key through a member, which has so long; or through any.
+pub(super) async fn write<S: Subject>(
     run: &Run<S>,
     (client, number): (u64, u64),
     key: usize,
+    at: Option<(usize, Duration)>,
     random: &SeededRandom,
 ) {
     let shared = &run.shared;
@@ -53,7 +58,9 @@ async fn write<S: Subject>(
     let filler = "-".repeat(usize::try_from(random.below(300)).unwrap_or(0));
     let value = (!is_delete).then(|| format!("c{client}-{number}{filler}"));
     let digest = shared.subject.digest(&shared.keys[key], value.as_deref());
+    let is_strict = shared.subject.is_linearizable(&shared.keys[key]);
     let mut w = random.happens(150).then(|| 1 + random.below(n as u64) as usize);
+    w = w.filter(|_| !is_strict);
     if shared.losses_max > 0 {
         w = w.map(|w| w.max(majority));
     }
@@ -62,20 +69,34 @@ async fn write<S: Subject>(
     id[8..].copy_from_slice(&(client << 32 | number).to_le_bytes());
     // No UUID of version 7: its time is not looked at.
     id[6] = 0x40;
+    let timeout = random.between(Duration::from_millis(100), Duration::from_secs(3));
+    let (at, timeout) = at.map_or((None, timeout), |(at, timeout)| (Some(at), timeout));
     let mut write = ClientWrite {
         key: shared.keys[key].clone(),
         value,
         write_id: WriteId::from_bytes(id),
         w,
-        timeout: random.between(Duration::from_millis(100), Duration::from_secs(3)),
+        timeout,
         is_retry: false,
     };
     shared.history.submitted(digest, key, is_delete);
+    let operation = is_strict.then(|| {
+        let of = (client, &*shared.keys[key]);
+        shared.operations.write(of, digest, is_delete, shared.clock.now())
+    });
     let mut is_clean = true;
     for _attempt in 0..3 {
-        match attempt(run, key, write.clone(), random).await {
-            Heard::Committed => return,
+        match attempt(run, (key, at), write.clone(), random).await {
+            Heard::Committed => {
+                if let Some(operation) = operation {
+                    shared.operations.committed(operation, shared.clock.now());
+                }
+                return;
+            }
             Heard::NotApplied => {
+                if let Some(operation) = operation.filter(|_| is_clean) {
+                    shared.operations.not_applied(operation);
+                }
                 if is_clean && !is_delete {
                     shared.history.not_applied(&digest);
                 }
@@ -83,7 +104,8 @@ async fn write<S: Subject>(
             }
             Heard::Nothing => is_clean = false,
         }
-        if !shared.subject.retries() || random.happens(500) {
+        // A retry may execute a write anew that was left at a member out of reach; where order is judged, each is one.
+        if !shared.subject.retries() || is_strict || random.happens(500) {
             return;
         }
         write.is_retry = true;
@@ -92,13 +114,13 @@ async fn write<S: Subject>(
 
 async fn attempt<S: Subject>(
     run: &Run<S>,
-    key: usize,
+    (key, at): (usize, Option<usize>),
     write: ClientWrite,
     random: &SeededRandom,
 ) -> Heard {
     let shared = &run.shared;
     let n = shared.names.len();
-    let index = usize::try_from(random.below(n as u64)).unwrap_or(0);
+    let index = at.unwrap_or_else(|| any(n, random));
     let Some(member) = run.running(index) else {
         // Nobody is there: nothing was sent.
         let pause = shared.clock.now() + Duration::from_millis(200);
@@ -125,7 +147,7 @@ async fn attempt<S: Subject>(
                     format!("{} {} got {}", receipt.dot, receipt.version, receipt.got)
                 });
                 let run = Run { shared: Rc::clone(of) };
-                let holds = |member: &crate::id::PeerId| run.held_by(member, key);
+                let holds = |member: &crate::id::PeerId, key: usize| run.held_by(member, key);
                 of.history.committed(&receipt, (w, n), &member.name, deadline, holds);
                 Heard::Committed
             }
@@ -141,7 +163,7 @@ async fn attempt<S: Subject>(
         *told.borrow_mut() = Some(said);
         over.happen();
     });
-    super::nemesis::touched(run, index, random);
+    super::nemesis::touched(run, index, key, random);
     let lost = async {
         died.happened().await;
     };
@@ -153,16 +175,21 @@ async fn attempt<S: Subject>(
     })
 }
 
-async fn read<S: Subject>(run: &Run<S>, key: usize, random: &SeededRandom) {
+/// One member of `n`.
+fn any(n: usize, random: &SeededRandom) -> usize {
+    usize::try_from(random.below(n as u64)).unwrap_or(0)
+}
+
+/// Reads one key at a quorum, through one member.
+pub(super) async fn read<S: Subject>(run: &Run<S>, key: usize, index: usize) {
     let shared = &run.shared;
-    let index = usize::try_from(random.below(shared.names.len() as u64)).unwrap_or(0);
     let Some(member) = run.running(index) else { return };
     let died = Arc::clone(&shared.slots.borrow()[index].died);
     let (done, of) = (Arc::new(Once::default()), run.clone());
     let over = Arc::clone(&done);
     shared.tasks.spawn(member.owner(), async move {
         let shared = &of.shared;
-        let floor = shared.history.floor(key);
+        let (floor, began) = (shared.history.floor(key), shared.clock.now());
         if let Some(found) = member.program.read(&shared.keys[key]).await {
             shared.history.count("quorum reads");
             let hlc = found.as_ref().map_or(0, |(version, _)| version.hlc.as_u64());
@@ -170,6 +197,10 @@ async fn read<S: Subject>(run: &Run<S>, key: usize, random: &SeededRandom) {
                 format!("key {key} at {}: {:?}", member.name, found.as_ref().map(|f| &f.0))
             });
             shared.history.read(key, floor, &found);
+            if shared.subject.is_linearizable(&shared.keys[key]) {
+                let (of, digest) = ((READER, &*shared.keys[key]), found.as_ref().map(|f| &f.1));
+                shared.operations.read(of, digest, (began, shared.clock.now()));
+            }
         }
         over.happen();
     });

@@ -42,12 +42,14 @@ impl MemberClock {
         Self { base, wall: Arc::new(Mutex::new(wall)) }
     }
 
-    /// Moves the wall clock by so many milliseconds.
-    pub(super) fn step(&self, millis: i64) {
+    /// Moves the wall clock by so many milliseconds, but no further than so far from the true time.
+    pub(super) fn step(&self, millis: i64, furthest: Duration) {
         let now = self.base.now();
         let mut wall = self.wall.lock();
         let (shows, by) = (wall.at(now), Duration::from_millis(millis.unsigned_abs()));
         let shows = if millis < 0 { shows.saturating_sub(by) } else { shows + by };
+        let right = self.base.wall();
+        let shows = shows.clamp(right.saturating_sub(furthest), right + furthest);
         *wall = Wall { set_at: now, shows, drift_ppm: wall.drift_ppm };
     }
 

@@ -32,6 +32,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const CHUNK_BYTES: usize = 512;
 const ITEMS_UNANSWERED: usize = 64;
 const IDLE: Duration = Duration::from_millis(500);
+/// It grows to 64 times that, which must be over soon after all is healed.
+const SNAPSHOT_PAUSE_MIN: Duration = Duration::from_millis(250);
 const WRITE_BYTES: usize = 128 << 10;
 
 /// The connection is over.
@@ -76,8 +78,8 @@ async fn session<P: Program>(member: &Arc<Member<P>>, peer: &Peer) -> bool {
     let (live, late) = (Lane::default(), Lane::default());
     let paced = CatchUpOf { lane: late.clone(), peer, conn: &conn, member: &**member };
     let (acks, late_acks) = (
-        hear_acks(member, peer, &conn, LaneKind::Live, &live),
-        hear_acks(member, peer, &conn, LaneKind::CatchUp, &late),
+        hear_acks(member, peer, (&conn, &theirs), LaneKind::Live, &live),
+        hear_acks(member, peer, (&conn, &theirs), LaneKind::CatchUp, &late),
     );
     let _over: Over = first(vec![
         Box::pin(acks),
@@ -183,7 +185,7 @@ impl Lane {
 async fn hear_acks<P: Program>(
     member: &Member<P>,
     peer: &Peer,
-    conn: &Conn,
+    (conn, theirs): (&Conn, &Lineage),
     kind: LaneKind,
     lane: &Lane,
 ) -> Over {
@@ -196,6 +198,7 @@ async fn hear_acks<P: Program>(
             member.history.violation("acks", "an ack does not fit what was sent".into());
             return Over;
         };
+        member.history.speaks(&member.name, &theirs.origin);
         for (sent, reply) in settled {
             if !peer.answered(&sent.item, &reply, synced, now) {
                 lane.untaken.fetch_add(1, Ordering::Relaxed);
@@ -224,8 +227,8 @@ async fn send_live<P: Program>(member: &Member<P>, peer: &Peer, conn: &Conn, lan
 
 async fn catch_up<P: Program>(member: &Member<P>, peer: &Peer, lane: CatchUpOf<'_, P>) -> Over {
     let (store, clock) = (member.program.served(), &member.clock);
-    let pause_min = super::peer::LINK.retry_max;
-    let mut catch_up = CatchUp::new(lane, &peer.name, store, clock, CHUNK_BYTES, pause_min);
+    let mut catch_up =
+        CatchUp::new(lane, &peer.name, store, clock, CHUNK_BYTES, SNAPSHOT_PAUSE_MIN);
     let mut held = store.frontier();
     loop {
         let Ok(sent_any) = catch_up.round(&held).await;
@@ -264,7 +267,7 @@ impl<P: Program> CatchUpLane for CatchUpOf<'_, P> {
     async fn send(&mut self, items: Vec<Incoming>) -> Result<(), Self::Error> {
         let now = self.member.clock.now();
         for item in items {
-            self.member.history.carried(&item);
+            self.member.history.carried(&self.member.name, &item);
             self.peer.link(|link| link.under_way(&item));
             self.member.trace.event("catch up", (self.conn.number, 2), || {
                 format!(

@@ -49,10 +49,19 @@ struct Issued {
     version: Version,
     digest: Digest,
     key: usize,
+    /// Who has said or shown that its disk holds the record. A dot for which nobody vouches any more may be void.
+    vouching: BTreeSet<PeerId>,
 }
 
 /// The first final answer of each peer, and when it came.
 type Answers = BTreeMap<PeerId, (Reply, Instant)>;
+
+/// What a member must hold again before its word counts: what was committed when its disk was lost, in which life.
+#[derive(Debug, Clone)]
+struct Loss {
+    life: Origin,
+    committed: BTreeMap<usize, (Version, bool)>,
+}
 
 /// What a member has said to hold of one key: in a life that has not lost its disk since.
 type Claimed = BTreeMap<usize, Version>;
@@ -66,6 +75,13 @@ struct State {
     /// The first final answer of each peer to each record, and when it came, each time that the record was handed out.
     answers: BTreeMap<Dot, BTreeMap<u64, Answers>>,
     claimed: BTreeMap<PeerId, Claimed>,
+    /// In which life each member, as each coordinator hears it, speaks now.
+    speaking: BTreeMap<(PeerId, PeerId), Origin>,
+    /// In which life a peer has given the copy of a record that counts.
+    acked_in: BTreeMap<(Dot, PeerId), Origin>,
+    /// The present life of each member, as of its start.
+    lives: BTreeMap<PeerId, Origin>,
+    losses: BTreeMap<PeerId, Loss>,
     frontiers: BTreeMap<PeerId, Frontier>,
     lineages: BTreeSet<Lineage>,
     /// The newest committed version of each key, and whether it deletes.
@@ -145,7 +161,7 @@ impl History {
         (w, n): (usize, usize),
         coordinator: &PeerId,
         deadline: Instant,
-        holds: impl Fn(&PeerId) -> QuorumRead,
+        holds: impl Fn(&PeerId, usize) -> QuorumRead,
     ) {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -172,12 +188,22 @@ impl History {
         let acked = receipt.acked().map(|(node, _)| node).chain([coordinator]);
         let lacking: Vec<String> = acked
             .filter(|member| !state.is_excused(member))
-            .filter(|member| !state.reaches(write.key, holds(member).as_ref(), &receipt.version))
+            .filter(|member| {
+                !state.reaches(write.key, holds(member, write.key).as_ref(), &receipt.version)
+            })
             .map(ToString::to_string)
             .collect();
         if !lacking.is_empty() {
             let detail = format!("{} is not durable at {}", receipt.dot, lacking.join(", "));
             state.violation("durability", detail);
+        }
+        state.vouch(coordinator, &receipt.dot);
+        // Whoever is counted has everything again that it had a part in before.
+        for (member, _) in receipt.acked() {
+            if let Some(lacked) = state.lacks_of_before(&receipt.dot, member, &holds) {
+                let detail = format!("{} counts {member}, which lacks {lacked}", receipt.dot);
+                state.violation("recovery", detail);
+            }
         }
         let newest = (receipt.version.clone(), write.is_delete);
         if 2 * w > n {
@@ -237,9 +263,11 @@ impl History {
     }
 
     /// An item is sent out of a log.
-    pub(super) fn carried(&self, item: &Incoming) {
+    pub(super) fn carried(&self, sender: &PeerId, item: &Incoming) {
         if let Some(record) = &item.record {
-            self.state.lock().enter(record);
+            let mut state = self.state.lock();
+            state.enter(record);
+            state.vouch(sender, &record.dot);
         }
     }
 
@@ -258,10 +286,19 @@ impl History {
         }
     }
 
+    /// What a coordinator hears of a peer from now on, that peer says in this life.
+    pub(super) fn speaks(&self, coordinator: &PeerId, life: &Origin) {
+        let between = (coordinator.clone(), life.node.clone());
+        self.state.lock().speaking.insert(between, life.clone());
+    }
+
     /// A peer has said something of a record: what it claims to hold is held against it.
-    pub(super) fn claimed(&self, dot: &Dot, said: &PeerReply) {
+    pub(super) fn claimed(&self, coordinator: &PeerId, dot: &Dot, said: &PeerReply) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        if said.reply == Reply::Stored {
+            state.vouch(&said.peer, dot);
+        }
         let issued = state.issued.get(&dot.lineage).and_then(|dots| dots.get(&dot.seq));
         let Some(issued) = issued else { return };
         let claims = match &said.reply {
@@ -269,6 +306,9 @@ impl History {
             Reply::Superseded { version, .. } => version,
             _ => return,
         };
+        if let Some(life) = state.speaking.get(&(coordinator.clone(), said.peer.clone())) {
+            state.acked_in.insert((dot.clone(), said.peer.clone()), life.clone());
+        }
         let claimed = state.claimed.entry(said.peer.clone()).or_default();
         match claimed.get_mut(&issued.key) {
             Some(newest) if *newest >= *claims => {}
@@ -285,13 +325,25 @@ impl History {
     pub(super) fn excuse(&self, index: usize, member: &PeerId) {
         let mut state = self.state.lock();
         state.excused.insert(index);
+        if let Some(life) = state.lives.get(member).cloned() {
+            let committed = state.committed.clone();
+            state.losses.insert(member.clone(), Loss { life, committed });
+        }
         state.claimed.remove(member);
         state.frontiers.remove(member);
+        let issued = state.issued.values_mut().flat_map(BTreeMap::values_mut);
+        issued.for_each(|issued| {
+            issued.vouching.remove(member);
+        });
     }
 
     /// A disk begins to lie.
     pub(super) fn forgo_reads(&self) {
         self.state.lock().forgoes_reads = true;
+    }
+
+    pub(super) fn forgoes_reads(&self) -> bool {
+        self.state.lock().forgoes_reads
     }
 
     pub(super) fn rolled_back(&self, index: usize, member: &PeerId) {
@@ -314,6 +366,7 @@ impl History {
             if !state.lineages.insert(lineage.clone()) || state.issued.contains_key(lineage) {
                 state.violation("epochs", format!("{lineage} was used before"));
             }
+            state.lives.insert(member.clone(), lineage.origin.clone());
             let is_excused = state.is_excused(member);
             let before = state.frontiers.get(member).filter(|_| !is_excused);
             if before.is_some_and(|before| !frontier.covers(before)) {
@@ -331,6 +384,29 @@ impl History {
         self.looked_at(member, frontier, current);
     }
 
+    /// A member has taken an item out of a peer's log: what it stands for is there, or something newer, or purged.
+    pub(super) fn took(
+        &self,
+        member: &PeerId,
+        item: &Incoming,
+        current: impl Fn(usize) -> QuorumRead,
+    ) {
+        let mut state = self.state.lock();
+        let covered = item.covers.iter().filter(|_| !item.void).filter_map(|(lineage, seqs)| {
+            let dots = state.issued.get(lineage)?;
+            let covered = dots.iter().filter(|(seq, _)| seqs.contains(**seq));
+            covered.map(|(_, issued)| issued).find(|issued| {
+                !issued.vouching.is_empty()
+                    && !state.reaches(issued.key, current(issued.key).as_ref(), &issued.version)
+            })
+        });
+        let lacked = covered.map(|issued| (issued.version.clone(), issued.key)).next();
+        if let Some((version, key)) = lacked {
+            let detail = format!("{member} took {version} of key {key} for held, holds less");
+            state.violation("frontiers", detail);
+        }
+    }
+
     /// What a member's frontier covers is there, or something newer, or purged; and nothing is there that nobody wrote.
     pub(super) fn looked_at(
         &self,
@@ -343,7 +419,8 @@ impl History {
         let mut covered: BTreeMap<usize, &Version> = BTreeMap::new();
         for (lineage, held) in frontier.iter() {
             let Some(dots) = state.issued.get(lineage) else { continue };
-            for (_, issued) in dots.iter().filter(|(seq, _)| held.contains(**seq)) {
+            let within = dots.iter().filter(|(seq, _)| held.contains(**seq));
+            for (_, issued) in within.filter(|(_, issued)| !issued.vouching.is_empty()) {
                 let newest = covered.entry(issued.key).or_insert(&issued.version);
                 *newest = (*newest).max(&issued.version);
             }
@@ -396,10 +473,34 @@ impl State {
         }
     }
 
+    /// What a peer that has lost its disk lacks of what was committed then, if it gave its copy of this record in a later
+    /// life. Nothing is said where disks lie: nobody knows then whose word is missing.
+    fn lacks_of_before(
+        &self,
+        dot: &Dot,
+        member: &PeerId,
+        holds: impl Fn(&PeerId, usize) -> QuorumRead,
+    ) -> Option<Version> {
+        let loss = self.losses.get(member).filter(|_| !self.forgoes_reads)?;
+        let life = self.acked_in.get(&(dot.clone(), member.clone()))?;
+        let mut committed = loss.committed.iter().filter(|_| *life != loss.life);
+        let lacked = committed.find(|(key, (version, _))| {
+            !self.reaches(**key, holds(member, **key).as_ref(), version)
+        });
+        lacked.map(|(_, (version, _))| version.clone())
+    }
+
     fn is_excused(&self, member: &PeerId) -> bool {
         // Members are named by their number, from 1.
         let number = member.as_str().trim_start_matches('n').parse::<usize>();
         number.is_ok_and(|number| self.excused.contains(&number.wrapping_sub(1)))
+    }
+
+    fn vouch(&mut self, member: &PeerId, dot: &Dot) {
+        let issued = self.issued.get_mut(&dot.lineage).and_then(|dots| dots.get_mut(&dot.seq));
+        if let Some(issued) = issued {
+            issued.vouching.insert(member.clone());
+        }
     }
 
     /// Enters a record by its dot and version. Tells whether it was new.
@@ -422,7 +523,7 @@ impl State {
             self.violation("versions", format!("{version} names two writes"));
         }
         let dots = self.issued.entry(dot.lineage.clone()).or_default();
-        let issued = Issued { version, digest: record.digest, key };
+        let issued = Issued { version, digest: record.digest, key, vouching: BTreeSet::new() };
         match dots.get(&dot.seq) {
             None => {
                 dots.insert(dot.seq, issued);

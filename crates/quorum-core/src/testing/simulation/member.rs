@@ -10,7 +10,7 @@ use super::clock::MemberClock;
 use super::history::History;
 use super::network::Net;
 use super::peer::{LinkReport, Peer};
-use super::program::Program;
+use super::program::{Program, QuorumRead};
 use super::rng::SeededRandom;
 use super::tasks::{Bell, Once, Owner, until};
 use super::trace::Trace;
@@ -52,11 +52,17 @@ pub(super) struct Member<P> {
     pub(super) rolled_back: Bell,
     pub(super) history: Arc<History>,
     pub(super) trace: Trace,
+    pub(super) keys: Arc<[String]>,
 }
 
 impl<P: Program> Member<P> {
     pub(super) const fn owner(&self) -> Owner {
         Some((self.index, self.start))
+    }
+
+    /// What the program holds of a key.
+    pub(super) fn current(&self, key: usize) -> QuorumRead {
+        self.program.current(&self.keys[key])
     }
 
     pub(super) fn peer(&self, name: &PeerId) -> Option<&Arc<Peer>> {

@@ -21,6 +21,8 @@
 //! - *frontiers*: what a frontier covers is there, or something newer, or purged; no restart takes anything back;
 //! - *dots*, *versions*, *epochs*: none is used twice, and versions of one origin only grow;
 //! - *reads*: a quorum read returns nothing older than what was committed, or read at a quorum, before it began;
+//! - *linearizability*: what clients saw of a key of a linearizable namespace has an order;
+//! - *recovery*: whoever has lost its disk is counted once it holds what was committed before;
 //! - *convergence*: after healing all members hold the same, within a time;
 //! - *queues*: every queue stays within its bound; *acks*: they fit what was sent; *rollback*: nobody is said to have lost
 //!   what it has not.
@@ -39,6 +41,7 @@ mod member;
 mod memory;
 mod nemesis;
 mod network;
+mod operations;
 mod peer;
 mod program;
 mod rng;

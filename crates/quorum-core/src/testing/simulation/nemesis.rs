@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::clients;
 use super::program::{DiskMood, Subject};
 use super::rng::SeededRandom;
 use super::run::Run;
 use crate::ports::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The number of the client that writes whatever a fault needs.
+const INTRUDER: u64 = 1_000;
 
 /// What may be done to a mesh.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +177,19 @@ fn commit<S: Subject>(run: &Run<S>, deed: Deed, victim: usize, random: &SeededRa
             let furthest = u64::try_from(furthest).unwrap_or(u64::MAX) >> (2 * random.below(5));
             let millis = i64::try_from(random.below(2 * furthest + 1)).unwrap_or(0)
                 - i64::try_from(furthest).unwrap_or(0);
-            shared.slots.borrow()[victim].clock.step(millis);
+            let (slots, most) = (shared.slots.borrow(), shared.faults.clock_step_max);
+            slots[victim].clock.step(millis, most);
+            if random.happens(250) {
+                // As far apart as can be: then one takes nothing of what the other writes.
+                let far = i64::try_from(2 * most.as_millis()).unwrap_or(0);
+                slots[victim].clock.step(far, most);
+                slots[other].clock.step(-far, most);
+                let of = run.clone();
+                after(run, until, move || {
+                    let slots = of.shared.slots.borrow();
+                    [victim, other].iter().for_each(|index| slots[*index].clock.correct());
+                });
+            }
         }
     }
 }
@@ -200,23 +215,35 @@ const fn name(deed: Deed) -> &'static str {
     }
 }
 
-/// A client has just handed a write to a member: if that is trapped, it is frozen or loses its power while the write is
-/// under way.
-pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, random: &SeededRandom) {
-    let shared = &run.shared;
-    if !std::mem::take(&mut shared.slots.borrow_mut()[victim].is_trapped) {
+/// A client has just handed a write of a key to a member: if that is trapped, something happens while the write is under
+/// way.
+pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, key: usize, random: &SeededRandom) {
+    if !std::mem::take(&mut run.shared.slots.borrow_mut()[victim].is_trapped) {
         return;
     }
-    let (of, random) = (run.clone(), random.branch(8));
-    if random.happens(400) {
-        let at = shared.clock.now() + random.between(Duration::ZERO, SECOND / 500);
-        let until = at + random.between(SECOND / 50, 4 * SECOND);
-        shared.history.count("freezes in the middle of a write");
-        let thawing = run.clone();
-        after(run, at, move || of.shared.tasks.freeze(victim));
-        after(run, until, move || thawing.shared.tasks.thaw(victim));
-        return;
+    let random = random.branch(8);
+    match random.below(10) {
+        0..3 => freeze_soon(run, victim, &random),
+        3..6 => cut_power_soon(run, victim, random),
+        6..8 => read_meanwhile(run, victim, key, &random),
+        _ => leave_gap(run, victim, random),
     }
+}
+
+/// The member is frozen before peers have answered.
+fn freeze_soon<S: Subject>(run: &Run<S>, victim: usize, random: &SeededRandom) {
+    let (shared, of) = (&run.shared, run.clone());
+    let at = shared.clock.now() + random.between(Duration::ZERO, SECOND / 500);
+    let until = at + random.between(SECOND / 50, 4 * SECOND);
+    shared.history.count("freezes in the middle of a write");
+    let thawing = run.clone();
+    after(run, at, move || of.shared.tasks.freeze(victim));
+    after(run, until, move || thawing.shared.tasks.thaw(victim));
+}
+
+/// The member loses its power.
+fn cut_power_soon<S: Subject>(run: &Run<S>, victim: usize, random: SeededRandom) {
+    let (shared, of) = (&run.shared, run.clone());
     // The disk is slow just then, so that peers often have what is lost here.
     let usual = shared.slots.borrow()[victim].disk_delay;
     shared.slots.borrow_mut()[victim].disk_delay = (SECOND / 250, SECOND / 100);
@@ -225,6 +252,74 @@ pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, random: &SeededRa
     after(run, at, move || {
         of.shared.slots.borrow_mut()[victim].disk_delay = usual;
         crash(&of, victim, Crash::Power, &random);
+    });
+}
+
+/// The disks of all other members are slow, and somebody reads the key here, and then elsewhere: what too few members hold
+/// must not be returned and then be gone.
+fn read_meanwhile<S: Subject>(run: &Run<S>, victim: usize, key: usize, random: &SeededRandom) {
+    let (shared, of) = (&run.shared, run.clone());
+    let n = shared.names.len();
+    let slow = (SECOND / 2, 2 * SECOND);
+    let others = move || (0..n).filter(move |index| *index != victim);
+    others().for_each(|index| shared.slots.borrow_mut()[index].disk_delay = slow);
+    let elsewhere = (victim + 1 + usize::try_from(random.below(n as u64 - 1)).unwrap_or(0)) % n;
+    let at = shared.clock.now() + random.between(SECOND / 500, SECOND / 50);
+    shared.history.count("reads in the middle of a write");
+    shared.tasks.spawn(None, async move {
+        let shared = &of.shared;
+        shared.clock.sleep_until(at).await;
+        clients::read(&of, key, victim).await;
+        clients::read(&of, key, elsewhere).await;
+        let fast = (SECOND / 10_000, SECOND / 500);
+        others().for_each(|index| shared.slots.borrow_mut()[index].disk_delay = fast);
+    });
+}
+
+/// A write gets to one peer only, which is cut off then; the next one gets to others. The member loses both with its power,
+/// and must not take the first for one that nobody has.
+fn leave_gap<S: Subject>(run: &Run<S>, victim: usize, random: SeededRandom) {
+    let (shared, of) = (&run.shared, run.clone());
+    let n = shared.names.len();
+    let keeper = (victim + 1 + usize::try_from(random.below(n as u64 - 1)).unwrap_or(0)) % n;
+    let others = move || (0..n).filter(move |peer| *peer != keeper);
+    let now = shared.clock.now();
+    shared.slots.borrow_mut()[victim].disk_delay = (4 * SECOND, 5 * SECOND);
+    for peer in others().filter(|peer| *peer != victim) {
+        shared.net.cut(victim, peer, now + SECOND / 3);
+        shared.net.cut(peer, victim, now + SECOND / 3);
+    }
+    for connection in shared.net.connections() {
+        let ends = [connection.dialler, connection.server];
+        if ends.contains(&victim) && !ends.contains(&keeper) {
+            connection.reset();
+        }
+    }
+    shared.history.count("gaps left");
+    intrude(run, victim, SECOND / 10, &random);
+    let until = now + random.between(6 * SECOND, 16 * SECOND);
+    let (cutting, lagging) = (run.clone(), random.branch(10));
+    after(run, now + SECOND / 25, move || {
+        for peer in others() {
+            cutting.shared.net.cut(keeper, peer, until);
+            cutting.shared.net.cut(peer, keeper, until);
+        }
+    });
+    let writing = run.clone();
+    after(run, now + SECOND, move || intrude(&writing, victim, SECOND, &lagging));
+    after(run, now + SECOND + SECOND / 20, move || {
+        of.shared.slots.borrow_mut()[victim].disk_delay = (SECOND / 10_000, SECOND / 500);
+        crash(&of, victim, Crash::Power, &random);
+    });
+}
+
+/// A further client writes some key through a member.
+fn intrude<S: Subject>(run: &Run<S>, member: usize, timeout: Duration, random: &SeededRandom) {
+    let (of, random) = (run.clone(), random.branch(9));
+    let key = usize::try_from(random.below(run.shared.keys.len() as u64)).unwrap_or(0);
+    let number = random.below(u64::from(u32::MAX));
+    run.shared.tasks.spawn(None, async move {
+        clients::write(&of, (INTRUDER, number), key, Some((member, timeout)), &random).await;
     });
 }
 
@@ -273,6 +368,15 @@ fn crash<S: Subject>(run: &Run<S>, victim: usize, crash: Crash, random: &SeededR
             of.start(victim);
         }
     });
+    if crash == Crash::Wipe {
+        // Writes need the word of a member that has nothing yet.
+        for turn in 1..=8 {
+            let (of, random) = (run.clone(), random.branch(u64::from(turn)));
+            let member = usize::try_from(random.below(shared.names.len() as u64)).unwrap_or(0);
+            let at = at + turn * SECOND / 16;
+            after(run, at, move || intrude(&of, member, SECOND, &random));
+        }
+    }
 }
 
 /// Does something at a time, unless the mesh is healed before.

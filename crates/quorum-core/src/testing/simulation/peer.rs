@@ -130,7 +130,7 @@ impl ReplyTo for ReplyQueue {
                 _ => {}
             }
         }
-        self.history.claimed(&self.dot, &reply);
+        self.history.claimed(&self.coordinator, &self.dot, &reply);
         self.mailbox.put((reply, true));
     }
 

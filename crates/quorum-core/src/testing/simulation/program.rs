@@ -181,6 +181,11 @@ pub trait Subject: 'static {
         false
     }
 
+    /// Whether a key belongs to a linearizable namespace: then what clients see of it is judged by that.
+    fn is_linearizable(&self, _key: &str) -> bool {
+        false
+    }
+
     /// Whether its programs know a write by its id when it is asked for again, through another member even.
     fn retries(&self) -> bool {
         false

@@ -14,6 +14,7 @@ use super::history::{History, Violation};
 use super::member::Member;
 use super::nemesis;
 use super::network::Net;
+use super::operations::Operations;
 use super::peer::{Hostility, LINK, Peer, SimulatedPeers};
 use super::program::{DiskMood, Program, QuorumRead, Seat, Subject};
 use super::rng::SeededRandom;
@@ -92,9 +93,10 @@ pub(super) struct Shared<S: Subject> {
     pub(super) tasks: Tasks,
     pub(super) net: Arc<Net>,
     pub(super) history: Arc<History>,
+    pub(super) operations: Operations,
     pub(super) trace: Trace,
     pub(super) policy: QuorumPolicy,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Arc<[String]>,
     pub(super) names: Arc<[PeerId]>,
     pub(super) slots: RefCell<Vec<Slot<S::Program>>>,
     /// Disks that may lose something in this run: as many as a write committed by a majority survives.
@@ -137,7 +139,8 @@ impl<S: Subject> Run<S> {
             .map(|number| PeerId::new(format!("n{number}")).expect("a valid name"))
             .collect();
         let policy = QuorumPolicy::majority(n).expect("a mesh has members");
-        let keys = (0..3 + random.below(10)).map(|key| format!("key {key}")).collect();
+        let name = |key| if key % 3 == 2 { format!("strict {key}") } else { format!("key {key}") };
+        let keys = (0..3 + random.below(10)).map(name).collect();
         let bears = faults.lost_disks && subject.bears_lost_disks() && random.happens(300);
         let losses_max = if bears { n / 2 } else { 0 };
         let heal_at = clock.now() + random.between(faults.span.0, faults.span.1);
@@ -159,6 +162,7 @@ impl<S: Subject> Run<S> {
             tasks: Tasks::new(clock.clone()),
             net: Arc::new(Net::new(clock.clone(), random.branch(1), n, LATENCY)),
             history: History::new(clock.clone()),
+            operations: Operations::default(),
             trace: Trace::new(clock.clone(), prints),
             hostility: Arc::new(Hostility { random: random.branch(2), per_mille }),
             incarnations: random.branch(3),
@@ -253,6 +257,7 @@ impl<S: Subject> Run<S> {
             rolled_back: Bell::default(),
             history: Arc::clone(&shared.history),
             trace: shared.trace.clone(),
+            keys: Arc::clone(&shared.keys),
         });
         slot.member = Some(Arc::clone(&member));
         let (served, start) = (program.served(), member.start);
@@ -409,6 +414,10 @@ impl<S: Subject> Run<S> {
                 let current = |key: usize| member.program.current(&shared.keys[key]);
                 shared.history.ended(&member.name, current);
             }
+        }
+        if let Some(detail) = shared.operations.judge().filter(|_| !shared.history.forgoes_reads())
+        {
+            shared.history.violation("linearizability", detail);
         }
         converged_after
     }

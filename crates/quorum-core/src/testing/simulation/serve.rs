@@ -135,7 +135,20 @@ async fn apply_all<P: Program>(
         member
             .trace
             .event("apply", (conn.number, count), || format!("at {} from {from}", member.name));
+        let standing: Vec<(usize, Incoming)> = batch
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| !item.covers.is_empty() && !item.void)
+            .map(|(place, item)| (place, item.clone()))
+            .collect();
         let applied = member.program.served().apply(from, batch).await;
+        for (place, item) in standing {
+            let is_taken =
+                matches!(applied.replies[place], Reply::Stored | Reply::Superseded { .. });
+            if is_taken && applied.synced {
+                member.history.took(&member.name, &item, |key| member.current(key));
+            }
+        }
         upto += count;
         let exceptions = applied.replies.into_iter().zip(base + 1..);
         let exceptions = exceptions.filter(|(reply, _)| *reply != Reply::Stored);
