@@ -38,13 +38,32 @@ impl Deferred {
         if let Some(until) = self.waiting.remove(&dot) {
             self.due.remove(&(until, dot.clone()));
         }
-        let attempt = self.attempts.get(&dot).copied().unwrap_or(0);
-        let delay = self.delay_min.saturating_mul(1 << attempt.min(20)).min(self.delay_max);
-        if self.attempts.len() < self.capacity || self.attempts.contains_key(&dot) {
-            self.attempts.insert(dot.clone(), attempt + 1);
-        }
+        let delay = match self.next_attempt(&dot) {
+            Some(attempt) => {
+                self.delay_min.saturating_mul(1 << attempt.min(20)).min(self.delay_max)
+            }
+            // A peer that takes none of so many is not asked for more of them soon.
+            None => self.delay_max,
+        };
         self.waiting.insert(dot.clone(), now + delay);
         self.due.insert((now + delay, dot));
+    }
+
+    /// Counts an attempt at a record, and tells how many there were before; `None` if there is no room to count.
+    fn next_attempt(&mut self, dot: &Dot) -> Option<u32> {
+        if let Some(attempts) = self.attempts.get_mut(dot) {
+            *attempts += 1;
+            return Some(*attempts - 1);
+        }
+        if self.attempts.len() >= self.capacity {
+            // What is put off no longer went together with others, or begins anew.
+            self.attempts.retain(|counted, _| self.waiting.contains_key(counted));
+        }
+        if self.attempts.len() >= self.capacity {
+            return None;
+        }
+        self.attempts.insert(dot.clone(), 1);
+        Some(0)
     }
 
     /// Puts a record off for as long as any: the peer said that it will not take it.
@@ -147,6 +166,21 @@ mod tests {
         assert!(deferred.is_empty() && deferred.next_due().is_none());
         deferred.put_off(dot(1), now);
         assert_eq!(deferred.next_due(), Some(now + Duration::from_millis(50)));
+    }
+
+    /// More than the cap may be under way when it is reached, and comes back all at once.
+    #[test]
+    fn what_goes_beyond_the_cap_waits_for_as_long_as_any() {
+        let (mut deferred, now) = (deferred(2), epoch());
+        for seq in 1..=3 {
+            deferred.put_off(dot(seq), now);
+        }
+        let soon = now + Duration::from_millis(50);
+        assert_eq!(deferred.take_due(soon), vec![dot(1), dot(2)]);
+        assert_eq!(deferred.next_due(), Some(now + Duration::from_secs(5)));
+        // Nothing is counted for ever: what is no longer put off makes room.
+        deferred.put_off(dot(4), soon);
+        assert_eq!(deferred.next_due(), Some(soon + Duration::from_millis(50)));
     }
 
     #[test]
