@@ -325,10 +325,16 @@ impl LogSource for Receiver {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quorum_core::{Dot, Durability, Epoch, Incarnation, Origin, WriteId};
+    use parking_lot::Mutex;
+    use quorum_core::{
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Origin, Silent, WriteId,
+    };
+    use quorum_transport::TokioClock;
 
     use crate::local_mesh::LocalMesh;
     use crate::record::{Key, Namespace, encode};
+    use crate::store::engine::memory::MemoryDisk;
+    use crate::store::{StoreConfig, StoreIdentity, StoreSeams};
 
     const WALL: u64 = 1_000_000;
 
@@ -379,6 +385,38 @@ mod tests {
     fn a_record_from_the_future_may_come_again() {
         let early = record(payload(b"1"), WALL + 300_001);
         assert_eq!(reply(&early), Some(Reply::Busy { reason: Busy::Clock }));
+    }
+
+    /// Its disk went back to before its first claim, so it does not know that others relied on one.
+    #[tokio::test]
+    async fn a_node_whose_disk_forgot_its_first_claim_is_outdated_once_others_have_purged() {
+        let node = PeerId::new("n1").expect("a name");
+        let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
+        let seams = StoreSeams {
+            clock: Arc::new(TokioClock::new()),
+            guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
+            observer: Arc::new(Silent),
+            random: Arc::new(crate::SystemRandom),
+        };
+        let disk = MemoryDisk::new();
+        let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
+        let store = store.expect("memory opens");
+        let receiver = Receiver::new(store.clone(), limits());
+        let from = record(payload(b"1"), WALL).dot.lineage;
+        let said = Announcement {
+            recovery: Recovery::Complete,
+            remembers: None,
+            close: None,
+            stable: Hlc::ZERO,
+            purged: Hlc::from_millis(6),
+            forgotten: Vec::new(),
+            settings: None,
+        };
+        receiver.announced(&from, &said).await;
+        assert!(!receiver.is_recovering(), "a new member has nothing that could be outdated");
+        store.reincarnate().await.expect("the disk works");
+        receiver.announced(&from, &said).await;
+        assert!(*receiver.outdated().borrow());
     }
 
     /// Its disk went back to before deletions that are purged elsewhere: were it brought up to date now, it would claim to

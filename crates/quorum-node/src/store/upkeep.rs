@@ -192,6 +192,11 @@ impl Store {
     ///
     /// Dropped halfway, the new incarnation may have begun or not.
     pub async fn reincarnate(&self) -> Result<Lineage, StoreError> {
+        if self.stable() == Hlc::ZERO {
+            // Any claim may be among what the disk forgot. This one is true of every store, and less than what anybody purges:
+            // whoever has purged has done so relying on a claim that is lost.
+            self.set_stable(Hlc::from_u64(1)).await?;
+        }
         let node = self.origin().node;
         let lineage = first_lineage(node, self.shared.random.as_ref());
         let job = |done| Job::Reincarnate { lineage: lineage.clone(), done };
