@@ -246,9 +246,9 @@ fn model_check() -> Result<Ended> {
 }
 
 fn simulation() -> Result<Ended> {
-    simulate::run(&["--seeds".to_owned(), "0..5500".to_owned()])?;
+    simulate::run(&["--seeds".to_owned(), "0..5560".to_owned()])?;
     simulate::run(&["--planted".to_owned()])?;
-    Ok(Ended::With("(5,500 seeds)".to_owned()))
+    Ok(Ended::With("(5,560 seeds)".to_owned()))
 }
 
 fn whole_nodes() -> Result<Ended> {
