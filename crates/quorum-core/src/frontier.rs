@@ -4,28 +4,36 @@
 //! same key, or the key's tombstone was purged. Frontiers only grow, and merging them is commutative, associative and
 //! idempotent, so they can be exchanged in any order.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::sync::Arc;
 
-use crate::version::{Dot, Lineage};
+use smallvec::SmallVec;
+
+use crate::id::{Incarnation, PeerId};
+use crate::version::{Dot, Epoch, Lineage, Origin};
+
+/// First to last.
+type Interval = (u64, u64);
 
 /// A set of sequence numbers, kept as disjoint intervals.
 ///
-/// Dense sets are small: a lineage that is fully held is one interval. Sequence numbers start at 1; zero is never a
-/// member.
+/// Dense sets are small: a lineage that is fully held is one interval, which is kept in place. Sequence numbers start at
+/// 1; zero is never a member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(into = "Vec<(u64, u64)>"))]
 pub struct SeqSet {
-    /// First to last of each interval; intervals neither overlap nor touch.
-    intervals: BTreeMap<u64, u64>,
+    /// In order; intervals neither overlap nor touch.
+    intervals: SmallVec<[Interval; 1]>,
 }
 
 impl SeqSet {
     /// The set without members.
     #[must_use]
     pub const fn new() -> Self {
-        Self { intervals: BTreeMap::new() }
+        Self { intervals: SmallVec::new_const() }
     }
 
     /// The set `1..=last`.
@@ -56,38 +64,35 @@ impl SeqSet {
 
     /// The intervals in order, both ends included.
     pub fn intervals(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
-        self.intervals.iter().map(|(first, last)| (*first, *last))
+        self.intervals.iter().copied()
     }
 
     /// Whether `seq` is a member.
     #[must_use]
     pub fn contains(&self, seq: u64) -> bool {
-        self.intervals.range(..=seq).next_back().is_some_and(|(_, last)| *last >= seq)
+        self.reaching(seq).first().is_some_and(|(first, _)| *first <= seq)
     }
 
     /// The largest `s` such that every number of `1..=s` is a member; zero if 1 is not.
     #[must_use]
     pub fn contiguous(&self) -> u64 {
-        self.intervals
-            .first_key_value()
-            .filter(|(first, _)| **first == 1)
-            .map_or(0, |(_, last)| *last)
+        self.intervals.first().filter(|(first, _)| *first == 1).map_or(0, |(_, last)| *last)
     }
 
     /// The largest member; zero if there is none.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.intervals.last_key_value().map_or(0, |(_, last)| *last)
+        self.intervals.last().map_or(0, |(_, last)| *last)
     }
 
     /// Adds one number. Tells whether the set grew.
     pub fn insert(&mut self, seq: u64) -> bool {
-        if let Some(mut newest) = self.intervals.last_entry() {
+        if let Some((_, newest)) = self.intervals.last_mut()
+            && newest.checked_add(1) == Some(seq)
+        {
             // The usual case by far: the next number of a dense sequence.
-            if newest.get().checked_add(1) == Some(seq) {
-                *newest.get_mut() = seq;
-                return true;
-            }
+            *newest = seq;
+            return true;
         }
         let is_new = seq != 0 && !self.contains(seq);
         if is_new {
@@ -98,49 +103,49 @@ impl SeqSet {
 
     /// Adds `first..=last`. An empty range and zero add nothing.
     pub fn insert_range(&mut self, first: u64, last: u64) {
-        let (mut first, mut last) = (first.max(1), last);
+        let first = first.max(1);
         if first > last {
             return;
         }
-        // Swallow every interval that overlaps or touches the new one.
-        let touching: Vec<(u64, u64)> = self
-            .intervals
-            .range(..=last.saturating_add(1))
-            .rev()
-            .take_while(|(_, end)| end.saturating_add(1) >= first)
-            .map(|(start, end)| (*start, *end))
-            .collect();
-        for (start, end) in touching {
-            self.intervals.remove(&start);
-            first = first.min(start);
-            last = last.max(end);
+        // Those that overlap or touch the new one become one with it.
+        let from = self.intervals.partition_point(|(_, end)| end.saturating_add(1) < first);
+        let to = self.intervals.partition_point(|(start, _)| *start <= last.saturating_add(1));
+        if from == to {
+            self.intervals.insert(from, (first, last));
+        } else {
+            let (start, end) = (self.intervals[from].0, self.intervals[to - 1].1);
+            self.intervals[from] = (first.min(start), last.max(end));
+            self.intervals.drain(from + 1..to);
         }
-        self.intervals.insert(first, last);
     }
 
     /// Takes one number out. Tells whether it was a member.
     pub fn remove(&mut self, seq: u64) -> bool {
-        let Some((first, last)) = self.intervals.range(..=seq).next_back().map(|(f, l)| (*f, *l))
+        let at = self.intervals.partition_point(|(_, last)| *last < seq);
+        let Some((first, last)) =
+            self.intervals.get(at).copied().filter(|(first, _)| *first <= seq)
         else {
             return false;
         };
-        if last < seq {
-            return false;
-        }
-        self.intervals.remove(&first);
-        if first < seq {
-            self.intervals.insert(first, seq - 1);
-        }
-        if seq < last {
-            self.intervals.insert(seq + 1, last);
+        match (first < seq, seq < last) {
+            (true, true) => {
+                self.intervals[at] = (seq + 1, last);
+                self.intervals.insert(at, (first, seq - 1));
+            }
+            (true, false) => self.intervals[at] = (first, seq - 1),
+            (false, true) => self.intervals[at] = (seq + 1, last),
+            (false, false) => drop(self.intervals.remove(at)),
         }
         true
     }
 
     /// Adds every member of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (first, last) in other.intervals() {
-            self.insert_range(first, last);
+        match other.intervals.as_slice() {
+            [] => {}
+            [(first, last)] => self.insert_range(*first, *last),
+            // Two runs in order, which sorting takes advantage of.
+            _ => *self = self.intervals().chain(other.intervals()).collect::<Vec<_>>().into(),
         }
     }
 
@@ -154,26 +159,18 @@ impl SeqSet {
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         let mut rest = Self::new();
-        if other.covers(self) {
-            // The usual case by far.
-            return rest;
-        }
         for (first, last) in self.intervals() {
             // The first number not yet accounted for; none once an interval reaches the largest.
             let mut next = Some(first);
-            let from =
-                other.intervals.range(..=first).next_back().map_or(first, |(start, _)| *start);
-            for (held_first, held_last) in other.intervals.range(from..=last) {
-                let Some(open) = next else { break };
+            for (held_first, held_last) in other.reaching(first) {
+                let Some(open) = next.filter(|_| *held_first <= last) else { break };
                 if *held_first > open {
-                    rest.intervals.insert(open, held_first - 1);
+                    rest.intervals.push((open, held_first - 1));
                 }
-                if *held_last >= open {
-                    next = held_last.checked_add(1);
-                }
+                next = held_last.checked_add(1);
             }
             if let Some(open) = next.filter(|open| *open <= last) {
-                rest.intervals.insert(open, last);
+                rest.intervals.push((open, last));
             }
         }
         rest
@@ -189,14 +186,21 @@ impl SeqSet {
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         other.intervals().all(|(first, last)| {
-            self.intervals.range(..=first).next_back().is_some_and(|(_, end)| *end >= last)
+            self.reaching(first).first().is_some_and(|(start, end)| *start <= first && last <= *end)
         })
+    }
+
+    /// The intervals from the first one on that ends at `seq` or later.
+    fn reaching(&self, seq: u64) -> &[Interval] {
+        &self.intervals[self.intervals.partition_point(|(_, last)| *last < seq)..]
     }
 }
 
 impl From<Vec<(u64, u64)>> for SeqSet {
     /// Any list of ranges makes a valid set: overlaps melt, empty and zero ranges vanish.
-    fn from(ranges: Vec<(u64, u64)>) -> Self {
+    fn from(mut ranges: Vec<(u64, u64)>) -> Self {
+        // In order, each is added at the end: a list from elsewhere costs no more than its sorting.
+        ranges.sort();
         let mut set = Self::new();
         for (first, last) in ranges {
             set.insert_range(first, last);
@@ -214,7 +218,7 @@ impl<'de> serde::Deserialize<'de> for SeqSet {
 
 impl From<SeqSet> for Vec<(u64, u64)> {
     fn from(set: SeqSet) -> Self {
-        set.intervals.into_iter().collect()
+        set.intervals.into_vec()
     }
 }
 
@@ -245,6 +249,19 @@ impl Frontier {
         self.held.iter()
     }
 
+    /// What is held of all that a member wrote, lineage by lineage.
+    #[must_use]
+    pub fn of_member(&self, member: &PeerId) -> Self {
+        let first = Lineage {
+            origin: Origin { node: member.clone(), incarnation: Incarnation::from_bytes([0; 8]) },
+            epoch: Epoch::from_u64(0),
+        };
+        let theirs = self.held.range(first..);
+        let theirs = theirs.take_while(|(lineage, _)| lineage.origin.node == *member);
+        let theirs = theirs.map(|(lineage, set)| (lineage.clone(), set.clone()));
+        Self { held: Arc::new(theirs.collect()) }
+    }
+
     /// Whether the dot is covered.
     #[must_use]
     pub fn contains(&self, dot: &Dot) -> bool {
@@ -269,10 +286,17 @@ impl Frontier {
 
     /// Covers everything that `other` covers.
     pub fn merge(&mut self, other: &Self) {
-        for (lineage, set) in &*other.held {
-            if self.of(lineage).is_none_or(|held| !held.covers(set)) {
-                self.entry(lineage).merge(set);
-            }
+        if Arc::ptr_eq(&self.held, &other.held) {
+            return;
+        }
+        let is_new =
+            |set: &SeqSet, held: Option<&SeqSet>| held.is_none_or(|held| !held.covers(set));
+        let news: Vec<(&Lineage, &SeqSet)> = other
+            .beside(self)
+            .filter_map(|(lineage, set, held)| is_new(set, held).then_some((lineage, set)))
+            .collect();
+        for (lineage, set) in news {
+            self.entry(lineage).merge(set);
         }
     }
 
@@ -285,14 +309,14 @@ impl Frontier {
     /// What this frontier covers and `other` does not, lineage by lineage, empty ones left out.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
-        let rest = |(lineage, set): (&Lineage, &SeqSet)| {
-            let lacking = other.of(lineage).map_or_else(|| set.clone(), |held| set.minus(held));
-            (!lacking.is_empty()).then(|| (lineage.clone(), lacking))
-        };
         if Arc::ptr_eq(&self.held, &other.held) {
             return Self::new();
         }
-        Self { held: Arc::new(self.held.iter().filter_map(rest).collect()) }
+        let rest = |(lineage, set, held): (&Lineage, &SeqSet, Option<&SeqSet>)| {
+            let lacking = held.map_or_else(|| set.clone(), |held| set.minus(held));
+            (!lacking.is_empty()).then(|| (lineage.clone(), lacking))
+        };
+        Self { held: Arc::new(self.beside(other).filter_map(rest).collect()) }
     }
 
     /// Becomes `now`, and gives what that covers beyond what was covered before: what is to be told to whoever was told
@@ -337,9 +361,15 @@ impl Frontier {
     /// Whether everything that `other` covers is covered here.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.held.iter().all(|(lineage, set)| {
-            set.is_empty() || self.of(lineage).is_some_and(|held| held.covers(set))
-        })
+        let is_covered = |set: &SeqSet, held: Option<&SeqSet>| {
+            set.is_empty() || held.is_some_and(|held| held.covers(set))
+        };
+        other.beside(self).all(|(_, set, held)| is_covered(set, held))
+    }
+
+    /// Every lineage with what is held of it here, and there.
+    fn beside<'here, 'there>(&'here self, there: &'there Self) -> Beside<'here, 'there> {
+        Beside { here: self.held.iter(), there: there.held.iter().peekable() }
     }
 
     fn entry(&mut self, lineage: &Lineage) -> &mut SeqSet {
@@ -349,6 +379,28 @@ impl Frontier {
             held.insert(lineage.clone(), SeqSet::new());
         }
         held.get_mut(lineage).expect("inserted above if it was missing")
+    }
+}
+
+/// Walks through two frontiers side by side, for all lineages of the first.
+struct Beside<'here, 'there> {
+    here: btree_map::Iter<'here, Lineage, SeqSet>,
+    there: Peekable<btree_map::Iter<'there, Lineage, SeqSet>>,
+}
+
+impl<'here, 'there> Iterator for Beside<'here, 'there> {
+    type Item = (&'here Lineage, &'here SeqSet, Option<&'there SeqSet>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (lineage, set) = self.here.next()?;
+        while let Some((other, held)) = self.there.peek() {
+            match (*other).cmp(lineage) {
+                Ordering::Less => drop(self.there.next()),
+                Ordering::Equal => return Some((lineage, set, Some(*held))),
+                Ordering::Greater => break,
+            }
+        }
+        Some((lineage, set, None))
     }
 }
 

@@ -311,9 +311,7 @@ impl Service {
     /// How many writes of this node `peer` does not durably hold, as far as it told.
     fn lag(&self, peer: &PeerStatus) -> Option<u64> {
         let theirs = peer.frontier.as_ref()?;
-        let mut ours = self.parts.store.frontier();
-        let us = &self.parts.config.node.name;
-        ours.retain(|lineage| lineage.origin.node == *us);
+        let ours = self.parts.store.frontier().of_member(&self.parts.config.node.name);
         Some(ours.minus(theirs).len())
     }
 

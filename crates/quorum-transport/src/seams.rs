@@ -7,6 +7,7 @@ use std::sync::Arc;
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use quorum_core::{Clock, Observer, Random};
 use rustls::crypto::CryptoProvider;
+use socket2::SockRef;
 
 use crate::clock::TokioClock;
 use crate::error::TransportError;
@@ -58,6 +59,10 @@ impl fmt::Debug for Seams {
     }
 }
 
+/// Room for what all peers send at once: what does not fit is lost, and sent again. Linux gives as much of it as
+/// `net.core.rmem_max` allows.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
 /// Binds the peer socket of a node on the real network. Call it within a tokio runtime.
 ///
 /// # Errors
@@ -65,5 +70,9 @@ impl fmt::Debug for Seams {
 /// [`TransportError::Socket`] if the address cannot be bound.
 pub fn bind(listen: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, TransportError> {
     let socket = std::net::UdpSocket::bind(listen).map_err(TransportError::Socket)?;
+    // Without it there is less room, and nothing else is worse.
+    if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
+        tracing::warn!(%error, "the receive buffer of the peer socket keeps its size");
+    }
     TokioRuntime.wrap_udp_socket(socket).map_err(TransportError::Socket)
 }

@@ -20,6 +20,8 @@ use crate::floor;
 use crate::load::{self, Work};
 use crate::node::{Client, Mesh};
 use crate::process;
+use crate::rounds::{self, Figures};
+use crate::system::Cluster;
 use crate::usage::{Snapshot, Traffic, mib, resident_bytes};
 use crate::values::Values;
 
@@ -62,6 +64,8 @@ struct Size {
     start_seconds: f64,
     idle: Idle,
     loads: Vec<Load>,
+    /// What the skeleton does as so many processes: no store, nothing that could be read.
+    skeleton: Vec<Bare>,
     /// Syncs a second of as many files at once, by one thread each, and how long one takes: nothing else runs meanwhile.
     syncs_per_second: f64,
     sync_p50_ms: f64,
@@ -76,6 +80,14 @@ struct Idle {
     /// All that was sent on this machine meanwhile, in each second.
     #[serde(flatten)]
     traffic: Traffic,
+}
+
+/// The skeleton with so many clients.
+#[derive(Debug, Serialize)]
+struct Bare {
+    clients: usize,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
 /// What clients did.
@@ -157,6 +169,7 @@ async fn size(arguments: &Arguments, nodes: usize) -> Result<Size> {
         loads.push(load);
     }
     drop(mesh);
+    let skeleton = skeleton(arguments, nodes).await?;
     eprintln!("  syncs of {nodes} files at once");
     let scratch = tempfile::tempdir_in(&arguments.subject.folder)?;
     let syncs = floor::files_at_once(scratch.path(), nodes, arguments.value_bytes)?;
@@ -166,10 +179,25 @@ async fn size(arguments: &Arguments, nodes: usize) -> Result<Size> {
         start_seconds,
         idle,
         loads,
+        skeleton,
         syncs_per_second: syncs.per_second,
         sync_p50_ms: syncs.p50_micros / 1e3,
         sync_p99_ms: syncs.p99_micros / 1e3,
     })
+}
+
+async fn skeleton(arguments: &Arguments, nodes: usize) -> Result<Vec<Bare>> {
+    let cluster = Cluster::skeleton(nodes, &arguments.subject.folder).await?;
+    let mut measured = Vec::new();
+    for &clients in &arguments.clients {
+        let writers = rounds::writers(&cluster, clients, arguments.value_bytes).await?;
+        let (warmup, duration) = (arguments.warmup, arguments.duration);
+        let figures = load::measure(writers, &cluster.pids(), warmup, duration).await?;
+        let figures = Figures::from(&figures);
+        eprintln!("  skeleton, {clients} clients: {:.0} writes/s", figures.writes_per_second);
+        measured.push(Bare { clients, figures });
+    }
+    Ok(measured)
 }
 
 async fn idle(mesh: &Mesh, duration: Duration) -> Result<Idle> {
@@ -356,7 +384,25 @@ impl fmt::Display for Report {
         }
         writeln!(
             out,
-            "\nidle: CPU of all nodes; UDP packets from /proc/net/snmp and bytes of the loopback interface from /proc/net/dev, whoever sent\nthem; floor: as many files as nodes, each synced by a thread, nothing else running"
+            "\n{:>5} {:>7} {:>17} {:>8} {:>8} {:>9}",
+            "nodes", "clients", "skeleton writes/s", "p50 ms", "p99 ms", "CPU s/1k"
+        )?;
+        for size in &self.sizes {
+            for Bare { clients, figures } in &size.skeleton {
+                writeln!(
+                    out,
+                    "{:5} {clients:7} {:17.0} {:8.2} {:8.2} {:9.3}",
+                    size.nodes,
+                    figures.writes_per_second,
+                    figures.p50_ms,
+                    figures.p99_ms,
+                    figures.cost.cpu_seconds_per_1000
+                )?;
+            }
+        }
+        writeln!(
+            out,
+            "\nidle: CPU of all nodes; UDP packets from /proc/net/snmp and bytes of the loopback interface from /proc/net/dev, whoever sent\nthem; floor: as many files as nodes, each synced by a thread, nothing else running;\nskeleton: HTTP, a synced log and QUIC as so many processes, and nothing else"
         )?;
         self.failed.iter().try_for_each(|failed| writeln!(out, "failed: {failed}"))
     }

@@ -16,12 +16,11 @@ pub fn owed_to(
     known_there: &Frontier,
     wanted: &Frontier,
 ) -> Frontier {
-    let lacking = held.minus(known_there);
-    let mut owed = lacking.common(wanted);
-    let mut own = lacking;
-    own.retain(|lineage| lineage.origin == *us && !planted::is(Bug::OwnWritesNotOwed));
-    owed.merge(&own);
-    owed
+    let mut owed = held.of_member(&us.node);
+    owed.retain(|lineage| lineage.origin == *us && !planted::is(Bug::OwnWritesNotOwed));
+    // Mostly nothing, so it is looked for in what is held, and not the other way around.
+    owed.merge(&wanted.common(held));
+    owed.minus(known_there)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
     Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, QuerySource,
@@ -238,22 +240,29 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         };
         let questions = ask::run(&self.peer.questions, &connection, &ours, clock, frame_bytes_max);
         // A peer that shuts down ends one lane after the other, each when it has answered it.
-        let acks = async {
-            let hear = |acks: Acks| acks.hear(&self.peer, clock);
-            tokio::try_join!(hear(live_acks), hear(large_acks), hear(late_acks))?;
-            Err(TransportError::Lost("the peer ended its lanes".into()))
-        };
+        let hear = |acks: Acks| acks.hear(&self.peer, clock);
+        let acks = FuturesUnordered::from_iter([live_acks, large_acks, late_acks].map(hear));
+        let acks = acks.try_for_each(|()| ready(Ok(())));
+        // Each is woken for itself: of what happens on a connection, most is about one of them.
+        let mut others = FuturesUnordered::<BoxFuture<'_, Result<(), TransportError>>>::new();
+        others.push(Box::pin(live::run(live, FrameSize::Small, &self.peer)));
+        others.push(Box::pin(live::run(large, FrameSize::Large, &self.peer)));
+        others.push(Box::pin(catch_up::run(paced, &*self.store)));
+        others.push(Box::pin(questions));
+        others.push(Box::pin(self.converse(control, answers, &theirs)));
+        others.push(Box::pin(async { Err(close::explain(&connection.closed().await)) }));
+        others.push(Box::pin(async {
+            self.until_stale(&ours).await;
+            Err(TransportError::Lost("one side has started anew".into()))
+        }));
         tokio::select! {
             biased;
             // Acks first: those that came before the end of the connection count.
-            outcome = acks => outcome,
-            outcome = live::run(live, FrameSize::Small, &self.peer) => outcome,
-            outcome = live::run(large, FrameSize::Large, &self.peer) => outcome,
-            outcome = catch_up::run(paced, &*self.store) => outcome,
-            outcome = questions => outcome,
-            outcome = self.converse(control, answers, &theirs) => outcome,
-            cause = connection.closed() => Err(close::explain(&cause)),
-            () = self.until_stale(&ours) => Err(TransportError::Lost("one side has started anew".into())),
+            outcome = acks => {
+                outcome?;
+                Err(TransportError::Lost("the peer ended its lanes".into()))
+            }
+            Some(outcome) = others.next() => outcome,
         }
     }
 

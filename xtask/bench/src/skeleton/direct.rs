@@ -52,7 +52,7 @@ pub(crate) fn measure(folder: &Path, plan: Plan) -> Result<Measured> {
         threads.push(thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(LocalSet::new().run_until(async {
-                let (node, mut broken) = Node::start(&log, listen, others, &credentials).await?;
+                let (node, mut broken) = Node::start(&log, listen, &others, &credentials).await?;
                 let (go, gone) = oneshot::channel();
                 tell.send(go).ok().context("nobody measures")?;
                 gone.await.context("another node did not start")?;

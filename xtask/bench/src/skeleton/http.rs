@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// Where the other nodes reach it
     #[arg(long)]
     peer: SocketAddr,
-    /// The two others
+    /// All others
     #[arg(long, value_delimiter = ',', num_args = 1)]
     others: Vec<SocketAddr>,
     /// Where clients reach it
@@ -43,12 +43,12 @@ pub(crate) struct Arguments {
 
 /// Serves until it is killed.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
-    let others = <[SocketAddr; 2]>::try_from(arguments.others.as_slice())?;
     let credentials = Credentials::read(&arguments.folder)?;
     let log = arguments.folder.join(&arguments.log);
     let serving = LocalSet::new();
     let served = serving.run_until(async {
-        let (node, broken) = Node::start(&log, arguments.peer, others, &credentials).await?;
+        let (node, broken) =
+            Node::start(&log, arguments.peer, &arguments.others, &credentials).await?;
         listen(arguments.http, &node, broken).await
     });
     served.await

@@ -11,9 +11,6 @@ use tokio::sync::watch;
 
 use crate::log_file::LogFile;
 
-/// The file that is written to from its beginning again and again.
-const FILE_BYTES: u64 = 64 << 20;
-
 /// A log to append to. Dropping it ends its thread.
 pub(super) struct Log {
     appended: Cell<u64>,
@@ -22,9 +19,10 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Writes the whole file once, so that this is not measured.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = LogFile::written_before(path, FILE_BYTES)?;
+    /// A file of so many bytes, which is written to from its beginning again and again. It is written once before, so that
+    /// this is not measured.
+    pub(super) fn open(path: &Path, bytes: u64) -> Result<Self> {
+        let file = LogFile::written_before(path, bytes)?;
         let (entries, to_append) = mpsc::channel();
         let (tell, synced) = watch::channel(0);
         thread::Builder::new().name("log".to_owned()).spawn(move || {

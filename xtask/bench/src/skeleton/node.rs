@@ -1,4 +1,4 @@
-//! One node: its log, a link to each of the two others, and one from each. Everything but the syncing happens on the
+//! One node: its log, a link to each of the others, and one from each. Everything but the syncing happens on the
 //! thread that starts it, which must run a `LocalSet`.
 
 use std::cell::RefCell;
@@ -19,8 +19,10 @@ use super::link;
 use super::log::Log;
 use super::progress::Progress;
 
+/// The logs of all nodes together.
+const LOG_BYTES: u64 = 192 << 20;
 /// How long the others may take to come up.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an attempt at reaching one may take, and the pause before the next.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const DIAL_AGAIN: Duration = Duration::from_millis(20);
@@ -28,7 +30,7 @@ const DIAL_AGAIN: Duration = Duration::from_millis(20);
 /// A node that takes writes.
 pub(super) struct Node {
     log: Rc<Log>,
-    links: [mpsc::UnboundedSender<Bytes>; 2],
+    links: Vec<mpsc::UnboundedSender<Bytes>>,
     progress: Rc<RefCell<Progress<oneshot::Sender<()>>>>,
 }
 
@@ -42,23 +44,23 @@ impl Broken {
 }
 
 impl Node {
-    /// Returns once it reaches both others.
+    /// Returns once it reaches all others.
     pub(super) async fn start(
         log: &Path,
         listen: SocketAddr,
-        others: [SocketAddr; 2],
+        others: &[SocketAddr],
         credentials: &Credentials,
     ) -> Result<(Rc<Self>, Broken)> {
-        let log = Rc::new(Log::open(log)?);
+        let log = Rc::new(Log::open(log, LOG_BYTES / (others.len() as u64 + 1))?);
         let endpoint = Endpoint::server(credentials.server()?, listen)
             .with_context(|| format!("{listen} cannot be listened on"))?;
         let client = credentials.client()?;
         let (tell, broken) = mpsc::unbounded_channel();
         let watched = Watched(tell);
         watched.spawn(accept(endpoint.clone(), Rc::clone(&log), watched.clone()));
-        let progress = Rc::new(RefCell::new(Progress::new()));
+        let progress = Rc::new(RefCell::new(Progress::new(others.len())));
         let mut links = Vec::new();
-        for (index, other) in others.into_iter().enumerate() {
+        for (index, &other) in others.iter().enumerate() {
             let connection = dial(&endpoint, client.clone(), other).await?;
             let (frames, acks) = connection.open_bi().await?;
             let (link, writes) = mpsc::unbounded_channel();
@@ -77,11 +79,10 @@ impl Node {
                 advance(&advancing, |progress| progress.sync(synced));
             }
         });
-        let links = <[_; 2]>::try_from(links).expect("two others");
         Ok((Rc::new(Self { log, links, progress }), Broken(broken)))
     }
 
-    /// Returns once two nodes have synced it, this one among them.
+    /// Returns once a majority has synced it, this node among them.
     pub(super) async fn write(&self, write: Bytes) -> Result<()> {
         let (tell, told) = oneshot::channel();
         for link in &self.links {
@@ -93,7 +94,7 @@ impl Node {
     }
 }
 
-/// Notes something, and answers everybody whose write has two copies now.
+/// Notes something, and answers everybody whose write a majority has now.
 fn advance(
     progress: &RefCell<Progress<oneshot::Sender<()>>>,
     note: impl FnOnce(&mut Progress<oneshot::Sender<()>>),

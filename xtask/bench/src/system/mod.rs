@@ -169,7 +169,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Three running nodes of one system. Dropping it kills them and removes their data.
+/// Running nodes of one system, three unless it says so. Dropping it kills them and removes their data.
 pub(crate) struct Cluster {
     pub(crate) system: System,
     pub(crate) version: String,
@@ -182,12 +182,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts three nodes with their data below `parent`, and returns once they take writes.
     pub(crate) async fn start(system: System, programs: &Programs, parent: &Path) -> Result<Self> {
-        let directory = tempfile::tempdir_in(parent)
-            .with_context(|| format!("no directory can be made in {}", parent.display()))?;
+        let directory = directory(parent)?;
         let (program, folder) = (programs.of(system)?, directory.path());
         let (servers, targets) = match system {
             System::Quorum | System::QuorumBatch => quorum::start(program, folder)?,
-            System::Skeleton => skeleton::start(program, folder)?,
+            System::Skeleton => skeleton::start(program, folder, 3)?,
             System::EtcdLeader | System::EtcdAll => etcd::start(program, folder)?,
             System::NatsAlways => nats::start(program, folder, true)?,
             System::NatsDefault => nats::start(program, folder, false)?,
@@ -199,6 +198,17 @@ impl Cluster {
         if system == System::EtcdLeader {
             cluster.targets = vec![etcd::leader(&cluster.targets).await?];
         }
+        Ok(cluster)
+    }
+
+    /// Starts so many nodes of the skeleton.
+    pub(crate) async fn skeleton(nodes: usize, parent: &Path) -> Result<Self> {
+        let (system, directory) = (System::Skeleton, directory(parent)?);
+        let program = std::env::current_exe()?;
+        let (servers, targets) = skeleton::start(&program, directory.path(), nodes)?;
+        let version = process::version(&program)?;
+        let mut cluster = Self { system, version, servers, targets, _directory: directory };
+        cluster.until_ready().await?;
         Ok(cluster)
     }
 
@@ -248,6 +258,11 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn directory(parent: &Path) -> Result<TempDir> {
+    tempfile::tempdir_in(parent)
+        .with_context(|| format!("no directory can be made in {}", parent.display()))
 }
 
 /// A client of one system.

@@ -1,4 +1,4 @@
-//! The bare skeleton: this program again, as three nodes.
+//! The bare skeleton: this program again, as so many nodes.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,14 +8,18 @@ use anyhow::Result;
 use crate::process::{Server, free_ports};
 use crate::skeleton::Credentials;
 
-pub(super) fn start(program: &Path, folder: &Path) -> Result<(Vec<Server>, Vec<String>)> {
+pub(super) fn start(
+    program: &Path,
+    folder: &Path,
+    nodes: usize,
+) -> Result<(Vec<Server>, Vec<String>)> {
     Credentials::generate()?.write(folder)?;
-    let ports = free_ports(6)?;
+    let ports = free_ports(2 * nodes)?;
     let address = |index: usize| format!("127.0.0.1:{}", ports[index]);
     let (mut servers, mut targets) = (Vec::new(), Vec::new());
-    for index in 0..3 {
-        let others = [(index + 1) % 3, (index + 2) % 3].map(address).join(",");
-        let http = address(3 + index);
+    for index in 0..nodes {
+        let others: Vec<String> = (1..nodes).map(|step| address((index + step) % nodes)).collect();
+        let (others, http) = (others.join(","), address(nodes + index));
         let mut command = Command::new(program);
         command
             .arg("skeleton-node")
