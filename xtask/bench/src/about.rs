@@ -3,31 +3,8 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use quorum_ledger::Machine;
 use serde::Serialize;
-
-/// The machine.
-#[derive(Debug, Serialize)]
-pub(crate) struct Machine {
-    processor: String,
-    cores: usize,
-    memory_mib: u64,
-    system: String,
-}
-
-impl Machine {
-    pub(crate) fn this() -> Self {
-        let quorum_ledger::Machine { processor, cores, memory_mib, system } =
-            quorum_ledger::Machine::this();
-        Self { processor, cores, memory_mib, system }
-    }
-}
-
-impl fmt::Display for Machine {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { processor, cores, memory_mib, system } = self;
-        write!(out, "{processor}, {cores} cores, {memory_mib} MiB, {system}")
-    }
-}
 
 /// What stands above every report: when, where, of what, and how.
 #[derive(Debug, Serialize)]

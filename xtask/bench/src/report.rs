@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use quorum_ledger::Machine;
 use serde::Serialize;
 
 use crate::Arguments;
-use crate::about::{Machine, unix_seconds};
+use crate::about::unix_seconds;
 use crate::rounds::Sample;
 use crate::system::System;
 

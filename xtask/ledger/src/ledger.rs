@@ -29,6 +29,19 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), entries })
     }
 
+    /// Begins a new one in a file that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// If it is there, or cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let mut file = file.with_context(|| path.display().to_string())?;
+        let empty = format!("{HEAD}\n|{}\n", "---|".repeat(HEAD.matches('|').count() - 1));
+        file.write_all(empty.as_bytes()).with_context(|| path.display().to_string())?;
+        Self::read(path)
+    }
+
     /// Adds an entry at the end of the file.
     ///
     /// # Errors
@@ -132,6 +145,18 @@ mod tests {
         assert_eq!(ledger.next_seed(&(300..500), &new), 400);
         assert_eq!(ledger.next_seed(&(10..150), &new), 150, "all of it is done");
         assert_eq!(ledger.next_seed(&(0..500), &old), 0);
+    }
+
+    #[test]
+    fn what_is_entered_is_read_again() {
+        let path = std::env::temp_dir().join(format!("ledger-{}.md", std::process::id()));
+        let mut ledger = Ledger::create(&path).expect("a new file");
+        assert!(Ledger::create(&path).is_err(), "one that is there is left alone");
+        let code = Code::named("commit", "code");
+        ledger.append(Entry::today("0..9", &code, true, "9 seeds")).expect("written");
+        let read = Ledger::read(&path).expect("a ledger");
+        fs::remove_file(&path).expect("it was there");
+        assert_eq!(read.passed("0..9", &code, "seeds"), 9);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::fs;
 
+use serde::Serialize;
+
 /// A machine, by what makes one faster than another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "whoever keeps it in a form of their own takes it apart"

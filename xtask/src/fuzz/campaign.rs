@@ -196,13 +196,6 @@ mod tests {
         Open { target: &TARGETS[index], code, missing, rate: 10 }
     }
 
-    /// A ledger of its own, as it is kept.
-    fn ledger(name: &str) -> (Ledger, PathBuf) {
-        let path = std::env::temp_dir().join(format!("{name}-{}.md", std::process::id()));
-        fs::copy(process::root().join(LEDGER), &path).expect("the ledger is kept");
-        (Ledger::read(&path).expect("a ledger"), path)
-    }
-
     #[test]
     fn a_campaign_takes_as_long_as_its_longest_target_or_its_share_of_all() {
         assert_eq!(minutes(&[open(0, 6_000), open(1, 600)], 2), 10);
@@ -212,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_turn_counts_once_it_is_entered_and_the_rest_is_still_to_do() {
-        let (ledger, path) = ledger("turn");
+        let path = std::env::temp_dir().join(format!("turn-{}.md", std::process::id()));
+        let ledger = Ledger::create(&path).expect("a new file");
         let mut state = State { waiting: vec![open(0, 100), open(1, 1_000)], ledger };
         let longest = state.next().expect("two wait");
         assert_eq!((longest.target.name, state.waiting.len()), (TARGETS[1].name, 1));
