@@ -4,17 +4,14 @@
 //! same key, or the key's tombstone was purged. Frontiers only grow, and merging them is commutative, associative and
 //! idempotent, so they can be exchanged in any order.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::id::{Incarnation, PeerId};
 use crate::version::{Dot, Epoch, Lineage, Origin};
 
-/// First to last.
+/// First to last, both included.
 type Interval = (u64, u64);
 
 /// A set of sequence numbers, kept as disjoint intervals.
@@ -25,15 +22,17 @@ type Interval = (u64, u64);
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(into = "Vec<(u64, u64)>"))]
 pub struct SeqSet {
-    /// In order; intervals neither overlap nor touch.
-    intervals: SmallVec<[Interval; 1]>,
+    /// The last interval; none if the set is empty.
+    newest: Option<Interval>,
+    /// First to last of all others. No two intervals of a set overlap or touch.
+    older: BTreeMap<u64, u64>,
 }
 
 impl SeqSet {
     /// The set without members.
     #[must_use]
     pub const fn new() -> Self {
-        Self { intervals: SmallVec::new_const() }
+        Self { newest: None, older: BTreeMap::new() }
     }
 
     /// The set `1..=last`.
@@ -46,54 +45,47 @@ impl SeqSet {
 
     /// Whether there are no members.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.intervals.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.newest.is_none()
     }
 
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.intervals.iter().fold(0, |sum, (first, last)| sum.saturating_add(last - first + 1))
+        self.intervals().fold(0, |sum, (first, last)| sum.saturating_add(last - first + 1))
     }
 
     /// How many intervals there are: the size of the set in memory and on the wire.
     #[must_use]
     pub fn interval_count(&self) -> usize {
-        self.intervals.len()
+        self.older.len() + usize::from(self.newest.is_some())
     }
 
     /// The intervals in order, both ends included.
     pub fn intervals(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
-        self.intervals.iter().copied()
+        self.older.iter().map(|(first, last)| (*first, *last)).chain(self.newest)
     }
 
     /// Whether `seq` is a member.
     #[must_use]
     pub fn contains(&self, seq: u64) -> bool {
-        self.reaching(seq).first().is_some_and(|(first, _)| *first <= seq)
+        self.around(seq).is_some()
     }
 
     /// The largest `s` such that every number of `1..=s` is a member; zero if 1 is not.
     #[must_use]
     pub fn contiguous(&self) -> u64 {
-        self.intervals.first().filter(|(first, _)| *first == 1).map_or(0, |(_, last)| *last)
+        self.intervals().next().filter(|(first, _)| *first == 1).map_or(0, |(_, last)| last)
     }
 
     /// The largest member; zero if there is none.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.intervals.last().map_or(0, |(_, last)| *last)
+        self.newest.map_or(0, |(_, last)| last)
     }
 
     /// Adds one number. Tells whether the set grew.
     pub fn insert(&mut self, seq: u64) -> bool {
-        if let Some((_, newest)) = self.intervals.last_mut()
-            && newest.checked_add(1) == Some(seq)
-        {
-            // The usual case by far: the next number of a dense sequence.
-            *newest = seq;
-            return true;
-        }
         let is_new = seq != 0 && !self.contains(seq);
         if is_new {
             self.insert_range(seq, seq);
@@ -107,45 +99,39 @@ impl SeqSet {
         if first > last {
             return;
         }
-        // Those that overlap or touch the new one become one with it.
-        let from = self.intervals.partition_point(|(_, end)| end.saturating_add(1) < first);
-        let to = self.intervals.partition_point(|(start, _)| *start <= last.saturating_add(1));
-        if from == to {
-            self.intervals.insert(from, (first, last));
-        } else {
-            let (start, end) = (self.intervals[from].0, self.intervals[to - 1].1);
-            self.intervals[from] = (first.min(start), last.max(end));
-            self.intervals.drain(from + 1..to);
+        match &mut self.newest {
+            None => self.newest = Some((first, last)),
+            // The usual case by far: the next numbers of a dense sequence, or some of its own.
+            Some((start, end)) if *start <= first && first <= end.saturating_add(1) => {
+                *end = last.max(*end);
+            }
+            Some((start, end)) if *end < first => {
+                self.older.insert(*start, *end);
+                self.newest = Some((first, last));
+            }
+            Some(_) => self.change(|intervals| insert_among(intervals, first, last)),
         }
     }
 
     /// Takes one number out. Tells whether it was a member.
     pub fn remove(&mut self, seq: u64) -> bool {
-        let at = self.intervals.partition_point(|(_, last)| *last < seq);
-        let Some((first, last)) =
-            self.intervals.get(at).copied().filter(|(first, _)| *first <= seq)
-        else {
-            return false;
-        };
-        match (first < seq, seq < last) {
-            (true, true) => {
-                self.intervals[at] = (seq + 1, last);
-                self.intervals.insert(at, (first, seq - 1));
+        let Some((first, last)) = self.around(seq) else { return false };
+        self.change(|intervals| {
+            intervals.remove(&first);
+            if first < seq {
+                intervals.insert(first, seq - 1);
             }
-            (true, false) => self.intervals[at] = (first, seq - 1),
-            (false, true) => self.intervals[at] = (seq + 1, last),
-            (false, false) => drop(self.intervals.remove(at)),
-        }
+            if seq < last {
+                intervals.insert(seq + 1, last);
+            }
+        });
         true
     }
 
     /// Adds every member of `other`.
     pub fn merge(&mut self, other: &Self) {
-        match other.intervals.as_slice() {
-            [] => {}
-            [(first, last)] => self.insert_range(*first, *last),
-            // Two runs in order, which sorting takes advantage of.
-            _ => *self = self.intervals().chain(other.intervals()).collect::<Vec<_>>().into(),
+        for (first, last) in other.intervals() {
+            self.insert_range(first, last);
         }
     }
 
@@ -162,15 +148,15 @@ impl SeqSet {
         for (first, last) in self.intervals() {
             // The first number not yet accounted for; none once an interval reaches the largest.
             let mut next = Some(first);
-            for (held_first, held_last) in other.reaching(first) {
-                let Some(open) = next.filter(|_| *held_first <= last) else { break };
-                if *held_first > open {
-                    rest.intervals.push((open, held_first - 1));
+            for (held_first, held_last) in other.between(first, last) {
+                let Some(open) = next else { break };
+                if held_first > open {
+                    rest.insert_range(open, held_first - 1);
                 }
                 next = held_last.checked_add(1);
             }
             if let Some(open) = next.filter(|open| *open <= last) {
-                rest.intervals.push((open, last));
+                rest.insert_range(open, last);
             }
         }
         rest
@@ -185,22 +171,62 @@ impl SeqSet {
     /// Whether every member of `other` is one of this set.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.intervals().all(|(first, last)| {
-            self.reaching(first).first().is_some_and(|(start, end)| *start <= first && last <= *end)
-        })
+        other
+            .intervals()
+            .all(|(first, last)| self.around(first).is_some_and(|(_, end)| last <= end))
     }
 
-    /// The intervals from the first one on that ends at `seq` or later.
-    fn reaching(&self, seq: u64) -> &[Interval] {
-        &self.intervals[self.intervals.partition_point(|(_, last)| *last < seq)..]
+    /// The interval that `seq` is in.
+    fn around(&self, seq: u64) -> Option<Interval> {
+        let below = self.newest.filter(|(first, _)| *first <= seq);
+        let below = below.or_else(|| self.older_below(seq));
+        below.filter(|(_, last)| seq <= *last)
     }
+
+    /// The last of the older intervals that begin at `seq` or before.
+    fn older_below(&self, seq: u64) -> Option<Interval> {
+        self.older.range(..=seq).next_back().map(|(first, last)| (*first, *last))
+    }
+
+    /// The intervals in order that have a number of `first..=last`.
+    fn between(&self, first: u64, last: u64) -> impl Iterator<Item = Interval> + '_ {
+        let from = self.older_below(first).filter(|(_, end)| first <= *end);
+        let from = from.map_or(first, |(start, _)| start);
+        let older = self.older.range(from..=last).map(|(start, end)| (*start, *end));
+        older.chain(self.newest.filter(|(start, end)| *start <= last && first <= *end))
+    }
+
+    /// Changes the intervals all together.
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<u64, u64>)) {
+        self.older.extend(self.newest.take());
+        change(&mut self.older);
+        self.newest = self.older.pop_last();
+        if self.older.is_empty() {
+            // An emptied tree keeps its root.
+            self.older = BTreeMap::new();
+        }
+    }
+}
+
+/// Adds an interval, which is not empty, and makes it one with those that it overlaps or touches.
+fn insert_among(intervals: &mut BTreeMap<u64, u64>, mut first: u64, mut last: u64) {
+    let touching: Vec<Interval> = intervals
+        .range(..=last.saturating_add(1))
+        .rev()
+        .take_while(|(_, end)| end.saturating_add(1) >= first)
+        .map(|(start, end)| (*start, *end))
+        .collect();
+    for (start, end) in touching {
+        intervals.remove(&start);
+        first = first.min(start);
+        last = last.max(end);
+    }
+    intervals.insert(first, last);
 }
 
 impl From<Vec<(u64, u64)>> for SeqSet {
     /// Any list of ranges makes a valid set: overlaps melt, empty and zero ranges vanish.
-    fn from(mut ranges: Vec<(u64, u64)>) -> Self {
-        // In order, each is added at the end: a list from elsewhere costs no more than its sorting.
-        ranges.sort();
+    fn from(ranges: Vec<(u64, u64)>) -> Self {
         let mut set = Self::new();
         for (first, last) in ranges {
             set.insert_range(first, last);
@@ -218,7 +244,7 @@ impl<'de> serde::Deserialize<'de> for SeqSet {
 
 impl From<SeqSet> for Vec<(u64, u64)> {
     fn from(set: SeqSet) -> Self {
-        set.intervals.into_vec()
+        set.intervals().collect()
     }
 }
 
@@ -369,7 +395,14 @@ impl Frontier {
 
     /// Every lineage with what is held of it here, and there.
     fn beside<'here, 'there>(&'here self, there: &'there Self) -> Beside<'here, 'there> {
-        Beside { here: self.held.iter(), there: there.held.iter().peekable() }
+        // A few are looked up; most are found on one way through both.
+        let is_small = self.held.len() * Beside::LOOK_UP_BELOW <= there.held.len();
+        let there = if is_small {
+            There::LookUp(&there.held)
+        } else {
+            There::Walk(there.held.iter().peekable())
+        };
+        Beside { here: self.held.iter(), there }
     }
 
     fn entry(&mut self, lineage: &Lineage) -> &mut SeqSet {
@@ -382,10 +415,20 @@ impl Frontier {
     }
 }
 
-/// Walks through two frontiers side by side, for all lineages of the first.
+/// All lineages of one frontier, each with what another one covers of it.
 struct Beside<'here, 'there> {
     here: btree_map::Iter<'here, Lineage, SeqSet>,
-    there: Peekable<btree_map::Iter<'there, Lineage, SeqSet>>,
+    there: There<'there>,
+}
+
+enum There<'a> {
+    LookUp(&'a BTreeMap<Lineage, SeqSet>),
+    Walk(Peekable<btree_map::Iter<'a, Lineage, SeqSet>>),
+}
+
+impl Beside<'_, '_> {
+    /// The other frontier is walked through unless it has so many times the lineages.
+    const LOOK_UP_BELOW: usize = 8;
 }
 
 impl<'here, 'there> Iterator for Beside<'here, 'there> {
@@ -393,14 +436,14 @@ impl<'here, 'there> Iterator for Beside<'here, 'there> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (lineage, set) = self.here.next()?;
-        while let Some((other, held)) = self.there.peek() {
-            match (*other).cmp(lineage) {
-                Ordering::Less => drop(self.there.next()),
-                Ordering::Equal => return Some((lineage, set, Some(*held))),
-                Ordering::Greater => break,
+        let held = match &mut self.there {
+            There::LookUp(there) => there.get(lineage),
+            There::Walk(there) => {
+                while there.next_if(|(other, _)| *other < lineage).is_some() {}
+                there.next_if(|(other, _)| *other == lineage).map(|(_, held)| held)
             }
-        }
-        Some((lineage, set, None))
+        };
+        Some((lineage, set, held))
     }
 }
 
@@ -463,6 +506,35 @@ mod tests {
         set.intervals().flat_map(|(first, last)| first..=last).collect()
     }
 
+    /// One of thirty lineages, of six members.
+    fn of(lineage: u64) -> Lineage {
+        crate::replication::tests::lineage(&format!("m{}", lineage % 6), lineage)
+    }
+
+    fn dots() -> impl Strategy<Value = Vec<(u64, Vec<(u64, u64)>)>> {
+        prop::collection::vec((0_u64..30, ranges()), 0..40)
+    }
+
+    fn plain(dots: &[(u64, Vec<(u64, u64)>)]) -> BTreeSet<(u64, u64)> {
+        let of_one = |(lineage, ranges): &(u64, Vec<(u64, u64)>)| {
+            let lineage = *lineage;
+            naive(ranges).into_iter().map(move |seq| (lineage, seq))
+        };
+        dots.iter().flat_map(of_one).collect()
+    }
+
+    fn frontier(dots: &[(u64, Vec<(u64, u64)>)]) -> Frontier {
+        dots.iter().map(|(lineage, ranges)| (of(*lineage), ranges.clone().into())).collect()
+    }
+
+    fn all(frontier: &Frontier) -> BTreeSet<(u64, u64)> {
+        let of_one = |(lineage, set): (&Lineage, &SeqSet)| {
+            let number = lineage.epoch.start();
+            members(set).into_iter().map(move |seq| (number, seq))
+        };
+        frontier.iter().flat_map(of_one).collect()
+    }
+
     proptest! {
         #[test]
         fn interval_sets_behave_as_plain_sets(a in ranges(), b in ranges(), gone in 0_u64..70) {
@@ -471,6 +543,14 @@ mod tests {
             prop_assert_eq!(&members(&set_a), &plain_a);
             prop_assert_eq!(set_a.len(), plain_a.len() as u64);
             prop_assert_eq!(members(&set_a.minus(&set_b)), &plain_a - &plain_b);
+            prop_assert_eq!(members(&set_a.common(&set_b)), &plain_a & &plain_b);
+            prop_assert_eq!(set_a.last(), plain_a.last().copied().unwrap_or(0));
+            let contiguous = (1..).take_while(|seq| plain_a.contains(seq)).last().unwrap_or(0);
+            prop_assert_eq!(set_a.contiguous(), contiguous);
+            prop_assert_eq!(set_a.is_empty(), plain_a.is_empty());
+            let mut one_more = set_a.clone();
+            prop_assert_eq!(one_more.insert(gone), gone != 0 && !plain_a.contains(&gone));
+            prop_assert_eq!(one_more.contains(gone), gone != 0);
             prop_assert_eq!(set_a.covers(&set_b), plain_a.is_superset(&plain_b));
             let mut merged = set_a.clone();
             merged.merge(&set_b);
@@ -483,6 +563,30 @@ mod tests {
             // Equal sets have equal intervals: none touch.
             let rebuilt: SeqSet = plain_fewer.iter().map(|seq| (*seq, *seq)).collect::<Vec<_>>().into();
             prop_assert_eq!(fewer, rebuilt);
+        }
+
+        /// With as many lineages on both sides, and with a few on one of them.
+        #[test]
+        fn frontiers_behave_as_plain_sets_of_dots(
+            a in dots(), b in dots(), few in prop::collection::vec((0_u64..30, ranges()), 0..3),
+        ) {
+            for (a, b) in [(&a, &b), (&a, &few), (&few, &b)] {
+                let (plain_a, plain_b) = (plain(a), plain(b));
+                let (held_a, held_b) = (frontier(a), frontier(b));
+                prop_assert_eq!(all(&held_a.minus(&held_b)), &plain_a - &plain_b);
+                prop_assert_eq!(all(&held_a.common(&held_b)), &plain_a & &plain_b);
+                prop_assert_eq!(held_a.covers(&held_b), plain_a.is_superset(&plain_b));
+                prop_assert!(held_a.minus(&held_b).iter().all(|(_, set)| !set.is_empty()));
+                let mut merged = held_a.clone();
+                merged.merge(&held_b);
+                prop_assert_eq!(all(&merged), &plain_a | &plain_b);
+                prop_assert_eq!(merged.clone().advance_to(held_a.clone()), None);
+                for member in 0..6 {
+                    let theirs = held_a.of_member(&of(member).origin.node);
+                    let plain = plain_a.iter().filter(|(lineage, _)| lineage % 6 == member);
+                    prop_assert_eq!(all(&theirs), plain.copied().collect());
+                }
+            }
         }
     }
 }

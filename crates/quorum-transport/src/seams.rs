@@ -71,7 +71,10 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 pub fn bind(listen: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, TransportError> {
     let socket = std::net::UdpSocket::bind(listen).map_err(TransportError::Socket)?;
     // Without it there is less room, and nothing else is worse.
-    if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
+    let buffer = SockRef::from(&socket);
+    if buffer.recv_buffer_size().is_ok_and(|bytes| bytes < RECEIVE_BUFFER_BYTES)
+        && let Err(error) = buffer.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
+    {
         tracing::warn!(%error, "the receive buffer of the peer socket keeps its size");
     }
     TokioRuntime.wrap_udp_socket(socket).map_err(TransportError::Socket)

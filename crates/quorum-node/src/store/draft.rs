@@ -635,7 +635,7 @@ impl<'a> Draft<'a> {
 /// What closes the first gap is allowed as many again: dots of several keys that were written in turn arrive interleaved,
 /// key by key, and each leaves the gaps that the next one fills. Whatever else is full of gaps waits for that.
 fn adds_intervals(held: &SeqSet, seqs: &SeqSet, intervals_max: usize) -> bool {
-    if held.interval_count() + seqs.interval_count() <= intervals_max {
+    if held.interval_count() + seqs.interval_count() <= intervals_max || held.covers(seqs) {
         return false;
     }
     let mut together = held.clone();

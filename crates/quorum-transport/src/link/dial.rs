@@ -1,13 +1,14 @@
 //! Brings the connection to one peer up, again and again, and keeps it.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
-use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
     Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, QuerySource,
@@ -241,8 +242,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let questions = ask::run(&self.peer.questions, &connection, &ours, clock, frame_bytes_max);
         // A peer that shuts down ends one lane after the other, each when it has answered it.
         let hear = |acks: Acks| acks.hear(&self.peer, clock);
-        let acks = FuturesUnordered::from_iter([live_acks, large_acks, late_acks].map(hear));
-        let acks = acks.try_for_each(|()| ready(Ok(())));
+        let mut acks = FuturesUnordered::from_iter([live_acks, large_acks, late_acks].map(hear));
         // Each is woken for itself: of what happens on a connection, most is about one of them.
         let mut others = FuturesUnordered::<BoxFuture<'_, Result<(), TransportError>>>::new();
         others.push(Box::pin(live::run(live, FrameSize::Small, &self.peer)));
@@ -255,15 +255,22 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             self.until_stale(&ours).await;
             Err(TransportError::Lost("one side has started anew".into()))
         }));
-        tokio::select! {
-            biased;
-            // Acks first: those that came before the end of the connection count.
-            outcome = acks => {
-                outcome?;
-                Err(TransportError::Lost("the peer ended its lanes".into()))
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                heard = acks.next() => match heard {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => break Err(error),
+                    None => break Err(TransportError::Lost("the peer ended its lanes".into())),
+                },
+                Some(outcome) = others.next() => break outcome,
             }
-            Some(outcome) = others.next() => outcome,
+        };
+        // Acks that came before the end of the connection count, whatever was heard of first.
+        for hear in Pin::new(&mut acks).iter_pin_mut() {
+            let _ended = hear.now_or_never();
         }
+        outcome
     }
 
     /// Returns when the connection is of no more use although nothing on it has failed.
