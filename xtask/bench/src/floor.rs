@@ -19,7 +19,9 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::about::About;
-use crate::load;
+use crate::embedded;
+use crate::in_process::Plan;
+use crate::load::{self, Measured};
 use crate::log_file::LogFile;
 use crate::rounds::{self, Figures};
 use crate::skeleton::{Credentials, NAME, direct};
@@ -50,9 +52,9 @@ pub(crate) struct Part {
     pub(crate) per_second: f64,
 }
 
-/// The skeleton with so many clients.
+/// The skeleton, or quorum-node beside it, with so many clients.
 #[derive(Debug, Serialize)]
-struct Bare {
+struct Mesh {
     name: &'static str,
     clients: usize,
     #[serde(flatten)]
@@ -65,7 +67,7 @@ pub(crate) struct Floor {
     #[serde(flatten)]
     about: About,
     parts: Vec<Part>,
-    skeleton: Vec<Bare>,
+    meshes: Vec<Mesh>,
     /// HTTP, QUIC and one sync, by their medians: the least that a write of one client can take.
     one_client_micros: f64,
 }
@@ -86,46 +88,54 @@ pub(crate) async fn measure(folder: &Path, clients: &[usize]) -> Result<Floor> {
         http,
         hashed(),
     ];
-    let mut skeleton = processes(folder, clients).await?;
-    skeleton.extend(in_process(folder, clients, "in one process, no HTTP", 1)?);
-    skeleton.extend(in_process(folder, clients, "the same, 100 records a call", BATCH_RECORDS)?);
+    let mut meshes = processes(folder, clients).await?;
+    for &clients in clients {
+        let skeleton = |plan, records| {
+            let entry = direct::Entry { records, record_bytes: RECORD_BYTES };
+            direct::measure(folder, entry, plan)
+        };
+        meshes.push(in_process("skeleton, in one process, no HTTP", clients, |plan| {
+            skeleton(plan, 1)
+        })?);
+        meshes.push(in_process("quorum-node, the same", clients, |plan| {
+            embedded::measure(folder, VALUE_BYTES, plan)
+        })?);
+        meshes.push(in_process("skeleton, the same, 100 records a call", clients, |plan| {
+            skeleton(plan, BATCH_RECORDS)
+        })?);
+    }
     let about = About::new(
         format!("quorum-bench {}", env!("CARGO_PKG_VERSION")),
         format!("parts of {RECORD_BYTES} bytes alone; skeleton with values of {VALUE_BYTES} bytes"),
     );
-    Ok(Floor { about, parts, skeleton, one_client_micros })
+    Ok(Floor { about, parts, meshes, one_client_micros })
 }
 
 /// The skeleton as three processes, written to as `peers` writes to quorum-node.
-async fn processes(folder: &Path, clients: &[usize]) -> Result<Vec<Bare>> {
-    let name = "three processes, HTTP";
+async fn processes(folder: &Path, clients: &[usize]) -> Result<Vec<Mesh>> {
+    let name = "skeleton, three processes, HTTP";
     let programs = Programs::find(None, None);
     let cluster = Cluster::start(System::Skeleton, &programs, folder).await?;
     let mut measured = Vec::new();
     for &clients in clients {
-        eprintln!("skeleton, {name}: {clients} clients");
+        eprintln!("{name}: {clients} clients");
         let writers = rounds::writers(&cluster, clients, VALUE_BYTES).await?;
         let figures = load::measure(writers, &cluster.pids(), WARMUP, EACH).await?;
-        measured.push(Bare { name, clients, figures: Figures::from(&figures) });
+        measured.push(Mesh { name, clients, figures: Figures::from(&figures) });
     }
     Ok(measured)
 }
 
-/// The skeleton as three threads of this process, called directly.
+/// Three threads of this process, called directly.
 fn in_process(
-    folder: &Path,
-    clients: &[usize],
     name: &'static str,
-    records: usize,
-) -> Result<Vec<Bare>> {
-    let bare = |&clients: &usize| {
-        eprintln!("skeleton, {name}: {clients} clients");
-        let (warmup, duration) = (WARMUP, EACH);
-        let plan = direct::Plan { clients, records, record_bytes: RECORD_BYTES, warmup, duration };
-        let figures = Figures::from(&direct::measure(folder, plan)?);
-        Ok(Bare { name, clients, figures })
-    };
-    clients.iter().map(bare).collect()
+    clients: usize,
+    measure: impl FnOnce(Plan) -> Result<Measured>,
+) -> Result<Mesh> {
+    eprintln!("{name}: {clients} clients");
+    let measured = measure(Plan { clients, warmup: WARMUP, duration: EACH })?;
+    measured.check()?;
+    Ok(Mesh { name, clients, figures: Figures::from(&measured) })
 }
 
 impl Part {
@@ -308,19 +318,13 @@ impl fmt::Display for Floor {
         )?;
         writeln!(
             out,
-            "{:30} {:>7} {:>10} {:>8} {:>8} {:>9} {:>9}",
-            "skeleton: two synced copies",
-            "clients",
-            "records/s",
-            "p50 ms",
-            "p99 ms",
-            "CPU s/1k",
-            "disk B/r"
+            "{:38} {:>7} {:>10} {:>8} {:>8} {:>9} {:>9}",
+            "two synced copies", "clients", "records/s", "p50 ms", "p99 ms", "CPU s/1k", "disk B/r"
         )?;
-        for Bare { name, clients, figures } in &self.skeleton {
+        for Mesh { name, clients, figures } in &self.meshes {
             writeln!(
                 out,
-                "{name:30} {clients:7} {:10.0} {:8.2} {:8.2} {:9.3} {:9.0}",
+                "{name:38} {clients:7} {:10.0} {:8.2} {:8.2} {:9.3} {:9.0}",
                 figures.writes_per_second,
                 figures.p50_ms,
                 figures.p99_ms,

@@ -17,8 +17,10 @@
 
 mod about;
 mod data;
+mod embedded;
 mod floor;
 mod http;
+mod in_process;
 mod load;
 mod log_file;
 mod mesh;

@@ -18,7 +18,7 @@ const FOREIGN_LOAD_MAX: f64 = 0.05;
 /// So often, then it is kept and marked.
 const ATTEMPTS: usize = 3;
 /// Different keys that are written, chosen at random.
-const KEYS: u64 = 100_000;
+pub(crate) const KEYS: u64 = 100_000;
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]

@@ -456,7 +456,10 @@ impl<S: Subject> Run<S> {
             .iter()
             .enumerate()
             .filter(|(key, _)| held.windows(2).any(|two| two[0].1[*key] != two[1].1[*key]))
-            .map(|(_, key)| key.clone())
+            .map(|(at, key)| {
+                let each: Vec<_> = held.iter().map(|(_, contents)| &contents[at]).collect();
+                format!("{key}: {each:?}")
+            })
             .collect();
         let lacking: Vec<String> = held
             .iter()
