@@ -21,11 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::about::About;
 use crate::embedded;
 use crate::in_process::Plan;
-use crate::load::{self, Measured};
+use crate::load::Measured;
 use crate::log_file::LogFile;
 use crate::rounds::{self, Figures};
 use crate::skeleton::{Credentials, NAME, direct};
-use crate::system::{Cluster, Programs, System};
+use crate::system::Cluster;
 
 /// How long each part is measured.
 const EACH: Duration = Duration::from_secs(2);
@@ -114,14 +114,12 @@ pub(crate) async fn measure(folder: &Path, clients: &[usize]) -> Result<Floor> {
 /// The skeleton as three processes, written to as `peers` writes to quorum-node.
 async fn processes(folder: &Path, clients: &[usize]) -> Result<Vec<Mesh>> {
     let name = "skeleton, three processes, HTTP";
-    let programs = Programs::find(None, None);
-    let cluster = Cluster::start(System::Skeleton, &programs, folder).await?;
+    let cluster = Cluster::skeleton(3, folder).await?;
     let mut measured = Vec::new();
     for &clients in clients {
         eprintln!("{name}: {clients} clients");
-        let writers = rounds::writers(&cluster, clients, VALUE_BYTES).await?;
-        let figures = load::measure(writers, &cluster.pids(), WARMUP, EACH).await?;
-        measured.push(Mesh { name, clients, figures: Figures::from(&figures) });
+        let figures = rounds::figures(&cluster, clients, VALUE_BYTES, WARMUP, EACH).await?;
+        measured.push(Mesh { name, clients, figures });
     }
     Ok(measured)
 }

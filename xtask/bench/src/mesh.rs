@@ -190,10 +190,8 @@ async fn skeleton(arguments: &Arguments, nodes: usize) -> Result<Vec<Bare>> {
     let cluster = Cluster::skeleton(nodes, &arguments.subject.folder).await?;
     let mut measured = Vec::new();
     for &clients in &arguments.clients {
-        let writers = rounds::writers(&cluster, clients, arguments.value_bytes).await?;
-        let (warmup, duration) = (arguments.warmup, arguments.duration);
-        let figures = load::measure(writers, &cluster.pids(), warmup, duration).await?;
-        let figures = Figures::from(&figures);
+        let Arguments { value_bytes, warmup, duration, .. } = *arguments;
+        let figures = rounds::figures(&cluster, clients, value_bytes, warmup, duration).await?;
         eprintln!("  skeleton, {clients} clients: {:.0} writes/s", figures.writes_per_second);
         measured.push(Bare { clients, figures });
     }

@@ -1,6 +1,8 @@
 //! In which order everything is measured: all systems one after another, and that several times, so that whatever the
 //! machine does in between hits all of them.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -96,10 +98,8 @@ async fn one(
     for &clients in &arguments.clients {
         let mut attempt = 1;
         let figures = loop {
-            let writers = writers(&cluster, clients, value_bytes).await?;
             let (warmup, duration) = (arguments.warmup, arguments.duration);
-            let measured = load::measure(writers, &cluster.pids(), warmup, duration).await?;
-            let figures = Figures::from(&measured);
+            let figures = figures(&cluster, clients, value_bytes, warmup, duration).await?;
             if figures.cost.foreign_load <= FOREIGN_LOAD_MAX || attempt == ATTEMPTS {
                 break figures;
             }
@@ -120,12 +120,21 @@ async fn one(
     Ok(samples)
 }
 
-/// Clients of a cluster, spread over its nodes, that write keys at random.
-pub(crate) async fn writers(
+/// What so many clients of a cluster do, spread over its nodes, and what its processes use.
+pub(crate) async fn figures(
     cluster: &Cluster,
-    count: usize,
+    clients: usize,
     value_bytes: usize,
-) -> Result<Vec<Writer>> {
+    warmup: Duration,
+    duration: Duration,
+) -> Result<Figures> {
+    let writers = writers(cluster, clients, value_bytes).await?;
+    let measured = load::measure(writers, &cluster.pids(), warmup, duration).await?;
+    Ok(Figures::from(&measured))
+}
+
+/// Clients of a cluster, spread over its nodes, that write keys at random.
+async fn writers(cluster: &Cluster, count: usize, value_bytes: usize) -> Result<Vec<Writer>> {
     let mut writers = Vec::with_capacity(count);
     for index in 0..count {
         let client = cluster.client(index).await.context("a client cannot connect")?;
