@@ -142,6 +142,8 @@ impl<F, R: ReplyTo> Waiting<F, R> {
 
 /// How many waiting writes may pile up before those whose writer has gone are looked for.
 const PRUNE_AT_MIN: usize = 256;
+/// Least that one interval of a frontier takes in a frame.
+const INTERVAL_BYTES_MIN: usize = 2;
 
 /// What a link looks like from outside.
 #[derive(Debug, Clone, Copy)]
@@ -434,6 +436,9 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     }
 
     /// The peer says what it durably holds beyond what it said before, if anything. Tells whether that is news.
+    ///
+    /// All that a peer says on one connection is no longer than one frame could say it: if it were, the link
+    /// [hangs up](Self::hang_up), and the next welcome tells what is so.
     pub fn reported(&mut self, more: Option<&Frontier>) -> bool {
         // A connection that was given up says nothing more.
         if self.known.is_none() {
@@ -444,6 +449,11 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let Some(known) = &mut self.known else { return false };
         if let Some(more) = more {
             self.said.merge(more);
+            let intervals: usize = self.said.iter().map(|(_, set)| set.interval_count()).sum();
+            if intervals > self.config.frame_bytes_max / INTERVAL_BYTES_MIN {
+                self.hang_up();
+                return false;
+            }
         }
         known.merge(&self.said);
         // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way

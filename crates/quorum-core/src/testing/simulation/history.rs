@@ -453,6 +453,20 @@ impl History {
         lost.into_iter().for_each(|detail| state.violation("acknowledged", detail));
     }
 
+    /// What a reader finds where that is held: a tombstone is as good as nothing.
+    pub(super) fn as_read(&self, held: QuorumRead) -> QuorumRead {
+        let state = self.state.lock();
+        held.filter(|(_, digest)| !state.submitted.get(digest).is_some_and(|write| write.is_delete))
+    }
+
+    /// How far the newest tombstone's stamp lies ahead of a wall clock; zero if it does not.
+    pub(super) fn deletions_ahead_of(&self, wall: Duration) -> Duration {
+        let wall_millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        let state = self.state.lock();
+        let ahead = state.deleted.values().map(|version| version.hlc.ahead_of(wall_millis));
+        ahead.max().unwrap_or_default()
+    }
+
     pub(super) fn elapsed(&self, since: Instant) -> Duration {
         self.clock.now().saturating_duration_since(since)
     }

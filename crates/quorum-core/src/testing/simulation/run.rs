@@ -393,22 +393,8 @@ impl<S: Subject> Run<S> {
                 self.start(index);
             }
         }
-        let healed = shared.clock.now();
-        let end = healed + shared.faults.convergence_max;
-        let mut converged_after = None;
-        while shared.clock.now() < end {
-            let next = shared.clock.now() + Duration::from_millis(250);
-            shared.tasks.run_until(next, || false);
-            self.restart_failed();
-            if self.are_alike() {
-                converged_after = Some(shared.history.elapsed(healed));
-                break;
-            }
-        }
+        let converged_after = self.converge();
         self.look();
-        if converged_after.is_none() {
-            shared.history.violation("convergence", self.difference());
-        }
         for index in 0..shared.names.len() {
             if let Some(member) = self.running(index) {
                 let current = |key: usize| member.program.current(&shared.keys[key]);
@@ -420,6 +406,37 @@ impl<S: Subject> Run<S> {
             shared.history.violation("linearizability", detail);
         }
         converged_after
+    }
+
+    /// Waits until a reader finds the same at all members, and tells how long that took; then until they hold the same
+    /// tombstones too.
+    ///
+    /// A tombstone goes when its stamp lies behind what every clock shows, as far as a member has heard: so one may purge it
+    /// before another, and one that was stamped by a clock ahead of time stays until time has caught up.
+    fn converge(&self) -> Option<Duration> {
+        let shared = &self.shared;
+        let (healed, wall) = (shared.clock.now(), shared.clock.wall());
+        let mut converged_after = None;
+        loop {
+            let next = shared.clock.now() + Duration::from_millis(250);
+            shared.tasks.run_until(next, || false);
+            self.restart_failed();
+            let took = shared.history.elapsed(healed);
+            if converged_after.is_none() && self.are_alike(|held| shared.history.as_read(held)) {
+                converged_after = Some(took);
+            }
+            if converged_after.is_some() && self.are_alike(|held| held) {
+                return converged_after;
+            }
+            let mut limit = shared.faults.convergence_max;
+            if converged_after.is_some() {
+                limit += shared.history.deletions_ahead_of(wall);
+            }
+            if took >= limit {
+                shared.history.violation("convergence", self.difference());
+                return converged_after;
+            }
+        }
     }
 
     /// Starts programs again that take no more writes.
@@ -442,9 +459,12 @@ impl<S: Subject> Run<S> {
         held.collect()
     }
 
-    /// Whether all members run and hold the same.
-    fn are_alike(&self) -> bool {
-        let held = self.held();
+    /// Whether all members run, and their frontiers and all that they hold are the same, looked at in such a way.
+    fn are_alike(&self, look: impl Fn(QuorumRead) -> QuorumRead) -> bool {
+        let mut held = self.held();
+        for contents in held.iter_mut().flat_map(|(_, contents)| contents) {
+            *contents = look(contents.take());
+        }
         held.len() == self.shared.names.len() && held.windows(2).all(|two| two[0] == two[1])
     }
 
