@@ -184,7 +184,7 @@ impl Cluster {
     pub(crate) async fn start(system: System, programs: &Programs, parent: &Path) -> Result<Self> {
         let directory = directory(parent)?;
         let (program, folder) = (programs.of(system)?, directory.path());
-        let (servers, targets) = match system {
+        let started = match system {
             System::Quorum | System::QuorumBatch => quorum::start(program, folder)?,
             System::Skeleton => skeleton::start(program, folder, 3)?,
             System::EtcdLeader | System::EtcdAll => etcd::start(program, folder)?,
@@ -193,8 +193,7 @@ impl Cluster {
             System::Redis => redis::start(program, folder)?,
         };
         let version = process::version(program)?;
-        let mut cluster = Self { system, version, servers, targets, _directory: directory };
-        cluster.until_ready().await?;
+        let mut cluster = Self::ready(system, version, started, directory).await?;
         if system == System::EtcdLeader {
             cluster.targets = vec![etcd::leader(&cluster.targets).await?];
         }
@@ -203,10 +202,17 @@ impl Cluster {
 
     /// Starts so many nodes of the skeleton.
     pub(crate) async fn skeleton(nodes: usize, parent: &Path) -> Result<Self> {
-        let (system, directory) = (System::Skeleton, directory(parent)?);
-        let program = std::env::current_exe()?;
-        let (servers, targets) = skeleton::start(&program, directory.path(), nodes)?;
-        let version = process::version(&program)?;
+        let (directory, program) = (directory(parent)?, std::env::current_exe()?);
+        let started = skeleton::start(&program, directory.path(), nodes)?;
+        Self::ready(System::Skeleton, process::version(&program)?, started, directory).await
+    }
+
+    async fn ready(
+        system: System,
+        version: String,
+        (servers, targets): (Vec<Server>, Vec<String>),
+        directory: TempDir,
+    ) -> Result<Self> {
         let mut cluster = Self { system, version, servers, targets, _directory: directory };
         cluster.until_ready().await?;
         Ok(cluster)
