@@ -94,6 +94,14 @@ impl Stability {
         self.members.values().map(|member| member.purged).max().unwrap_or(Hlc::ZERO)
     }
 
+    /// Up to where some member but `us` claims to hold everything, or has purged: versions that are issued from now on must lie
+    /// above it. `None` if none was heard.
+    #[must_use]
+    pub fn told(&self, us: &PeerId) -> Option<Hlc> {
+        let others = self.members.iter().filter(|(name, _)| *name != us);
+        others.map(|(_, member)| member.stable.max(member.purged)).max()
+    }
+
     /// The life in which a member was heard last.
     #[must_use]
     pub fn origin(&self, member: &PeerId) -> Option<&Origin> {
@@ -216,5 +224,18 @@ mod tests {
         assert_eq!(stability.watermark(at(90), [&b]), Some(Hlc::ZERO));
         assert_eq!(stability.stable([&b]), None);
         assert_eq!(stability.origin(&b), Some(&wiped));
+    }
+
+    #[test]
+    fn what_others_have_claimed_or_purged_is_told_and_what_this_member_has_closed_is_not() {
+        let (us, other) = (lineage("a", 1).origin, lineage("b", 1).origin);
+        let mut stability = Stability::default();
+        stability.closed(&us, &close("a", 90, 1));
+        assert_eq!(stability.told(&us.node), None, "nobody was heard");
+        stability.heard(&other, &Announcement::default());
+        assert_eq!(stability.told(&us.node), Some(Hlc::ZERO));
+        let said = Announcement { stable: at(40), purged: at(30), ..Announcement::default() };
+        stability.heard(&other, &said);
+        assert_eq!(stability.told(&us.node), Some(at(40)));
     }
 }

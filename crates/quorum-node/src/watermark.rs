@@ -62,6 +62,11 @@ impl Watermark {
         self.state.lock().stability.purged()
     }
 
+    /// Above what versions must lie that are issued from now on, as far as others have said; `None` if nobody was heard.
+    pub(crate) fn told(&self, us: &PeerId) -> Option<Hlc> {
+        self.state.lock().stability.told(us)
+    }
+
     /// The life in which a member was heard last.
     pub(crate) fn origin(&self, member: &PeerId) -> Option<Origin> {
         self.state.lock().stability.origin(member).cloned()

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
-    Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
+    Hlc, Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
     Random, ReadAnswer, ReadTracker, Receipt, Record, Replicator, Reply, Unavailable, Version,
     WriteError, WriteId, deadline_after, wall_millis,
 };
@@ -86,6 +86,10 @@ pub enum WriteFailed {
     /// one that was committed. Nothing happened; write through another node.
     #[error("not applied: this node has lost its data and is recovering")]
     Recovering,
+    /// This node's data is new, and no peer was reached since it started: it does not know whether it has lost what it
+    /// acknowledged before, nor above what its versions must lie. Nothing happened; try again when a peer is there.
+    #[error("not applied: this node's data is new and it has not reached a peer yet")]
+    NoContact,
     /// A retry could not be looked up at enough members. Nothing happened now; what became of the earlier attempt is not
     /// known.
     #[error("indeterminate: the write could not be looked up: {too_few}")]
@@ -293,6 +297,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
         if self.is_recovering() {
             return Err(self.turned_away(WriteFailed::Recovering));
         }
+        self.check_contact().map_err(|failed| self.turned_away(failed))?;
         if self.policies.of(&op.namespace).is_linearizable() {
             if let Some(fault) = self.clock_guard.lock().fault() {
                 return Err(self.turned_away(WriteFailed::Clock(fault)));
@@ -304,6 +309,21 @@ impl<N: Replicator + Inquirer> Writes<N> {
         }
         options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
         Ok(self.writer.commit(op, options).await?)
+    }
+
+    /// A member that claims to hold everything up to a time, durably, stamps above that, and nobody purges beyond it. One
+    /// that has not got there yet must hear first what others have purged: a write below that would be taken by nobody.
+    fn check_contact(&self) -> Result<(), WriteFailed> {
+        let store = self.writer.store();
+        if self.members.count() == 1 || store.stable() > Hlc::ZERO {
+            return Ok(());
+        }
+        let told = self.receiver.watermark().told(&store.lineage().origin.node);
+        let by = told.ok_or(WriteFailed::NoContact)?.ahead_of(wall_millis(&*self.clock));
+        if by > self.clock_guard.lock().skew_max() {
+            return Err(WriteFailed::Refused(StoreError::FromTheFuture { by }));
+        }
+        Ok(())
     }
 
     /// The newest version of the key that a majority knows.

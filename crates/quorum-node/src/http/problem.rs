@@ -66,6 +66,8 @@ pub(super) enum Problem {
     Unsettled { write_id: WriteId, detail: String },
     /// The node has lost its data and takes no writes until it has everything again.
     Recovering,
+    /// The node's data is new, and it has not reached a peer yet.
+    NoContact,
     /// The write id is too old for anybody to tell what became of it.
     WriteExpired { write_id: WriteId },
     /// A read found a value at too few members and could not bring it to more.
@@ -172,6 +174,9 @@ impl Problem {
             Self::Recovering => {
                 ("recovering", S::SERVICE_UNAVAILABLE, "Recovering", NOT_APPLIED, Some(5))
             }
+            Self::NoContact => {
+                ("no-contact", S::SERVICE_UNAVAILABLE, "No peer reached yet", NOT_APPLIED, Some(1))
+            }
             Self::WriteExpired { .. } => {
                 ("write-expired", S::GONE, "Too long ago to tell", None, None)
             }
@@ -260,6 +265,9 @@ impl Problem {
             }
             Self::Recovering => {
                 "the node has lost its data and does not have everything again; nothing was written, use another node".into()
+            }
+            Self::NoContact => {
+                "the node's data is new and it has not reached a peer yet; nothing was written, try again when one is there".into()
             }
             Self::WriteExpired { write_id } => {
                 format!("what became of write {write_id} is no longer known: read its key")
@@ -395,6 +403,7 @@ impl From<WriteFailed> for Problem {
             }
             WriteFailed::Unsettled { write_id, detail } => Self::Unsettled { write_id, detail },
             WriteFailed::Recovering => Self::Recovering,
+            WriteFailed::NoContact => Self::NoContact,
             WriteFailed::Refused(error) => error.into(),
             WriteFailed::Indeterminate { receipt, cause } => Self::QuorumNotMet { receipt, cause },
         }

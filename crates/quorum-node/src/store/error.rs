@@ -45,9 +45,10 @@ pub enum StoreError {
     /// This node's clock is not trusted, so it stamps no writes. Nothing happened; another node takes the write.
     #[error("the clock is not trusted: {0}")]
     Clock(ClockFault),
-    /// The write would have to be stamped above a version from the future, which would drag this node's clock along.
-    /// Nothing happened; a retry succeeds once that time has come, or the key was written anew.
-    #[error("the newest version of the key lies {} s ahead of this node's clock", .by.as_secs())]
+    /// The write would have to be stamped above a time from the future, which would drag this node's clock along: that of
+    /// the key's newest version, or up to which others have purged. Nothing happened; a retry succeeds once that time has
+    /// come, or the key was written anew.
+    #[error("the time that the write must come after lies {} s ahead of this node's clock", .by.as_secs())]
     FromTheFuture {
         /// How far it is ahead.
         by: Duration,

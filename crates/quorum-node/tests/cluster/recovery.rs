@@ -1,8 +1,10 @@
 //! A member that lost its data directory gets everything again, and counts for nothing until it has.
 
 use hyper::StatusCode;
+use quorum_node::WriteFailed;
 
 use crate::harness::http;
+use crate::harness::mesh::{self, Mesh};
 use crate::harness::process::Cluster;
 use crate::harness::until;
 
@@ -80,4 +82,23 @@ async fn a_wiped_member_counts_for_nothing_until_it_has_everything_again() {
     until("its acks count", async || put(&cluster, 1, "safe", "1s").await.status == StatusCode::OK)
         .await;
     cluster.converged().await;
+}
+
+/// It may have been wiped, and does not know above which version its writes must lie.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_data_is_new_takes_no_write_before_it_has_reached_a_peer() {
+    let mut mesh = Mesh::start(3).await;
+    for index in 0..3 {
+        mesh.stop(index).await;
+    }
+    std::fs::remove_dir_all(mesh.data_dir(2)).expect("its data directory");
+    mesh.restart(2).await;
+    let outcome = mesh.service(2).write(mesh::put("k", "v")).await;
+    assert!(matches!(outcome, Err(WriteFailed::NoContact)), "{outcome:?}");
+    assert_eq!(mesh::value(&mesh.service(2), "k"), None);
+    mesh.restart(0).await;
+    mesh.restart(1).await;
+    mesh::commit(&mesh.service(2), mesh::put("k", "v")).await;
+    mesh.linked().await;
+    mesh.stop_all().await;
 }

@@ -131,7 +131,8 @@ async fn attempt<S: Subject>(
     let (heard, done) = (Rc::new(RefCell::new(None)), Arc::new(Once::default()));
     let (told, over, of) = (Rc::clone(&heard), Arc::clone(&done), run.clone());
     shared.trace.event("write", (index as u64, key as u64), || {
-        format!("{} at {} w={:?}", write.write_id, member.name, write.w)
+        let what = if write.value.is_some() { "key" } else { "delete key" };
+        format!("{} at {} w={:?} {what} {key}", write.write_id, member.name, write.w)
     });
     shared.tasks.spawn(member.owner(), async move {
         // Counted here by hand: the policy is under test as well.

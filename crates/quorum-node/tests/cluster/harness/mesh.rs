@@ -121,12 +121,14 @@ pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
     }
 }
 
-/// Commits a write through a member that may be recovering: it takes none until it has everything again, and vouches for
-/// none that it took before it knew.
+/// Commits a write through a member that may be recovering: it takes none before it has reached a peer or until it has
+/// everything again, and vouches for none that it took before it knew.
 pub(crate) async fn commit(service: &Service, request: WriteRequest) {
     until("the member takes writes", async || match service.write(request.clone()).await {
         Ok(_) => true,
-        Err(WriteFailed::Recovering | WriteFailed::Unsettled { .. }) => false,
+        Err(WriteFailed::NoContact | WriteFailed::Recovering | WriteFailed::Unsettled { .. }) => {
+            false
+        }
         Err(failed) => panic!("{failed}"),
     })
     .await;
