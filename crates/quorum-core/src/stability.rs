@@ -39,6 +39,10 @@ struct Member {
 }
 
 impl Stability {
+    /// The claim of a member that cannot tell any more whether it has claimed anything: true of everybody, and less than
+    /// what anybody purges.
+    pub const LEAST_CLAIM: Hlc = Hlc::from_u64(1);
+
     /// Takes in what a member says of itself. Another life of it begins with nothing.
     pub fn heard(&mut self, from: &Origin, said: &Announcement) {
         let member = self.life_of(from);
@@ -94,12 +98,18 @@ impl Stability {
         self.members.values().map(|member| member.purged).max().unwrap_or(Hlc::ZERO)
     }
 
-    /// Up to where some member but `us` claims to hold everything, or has purged: versions that are issued from now on must lie
-    /// above it. `None` if none was heard.
+    /// Above what a member that has claimed nothing itself must stamp: what others have closed, claimed or purged. `None` if
+    /// what was heard does not tell.
+    ///
+    /// Nobody purges beyond what every member has claimed, and a claim lies below what every member has closed. So one
+    /// other that has kept its disk tells enough. One that has claimed something has, or has begun to claim beyond all that was
+    /// purged. Of others that have not, `enough` must be heard: more than may have lost their disks besides this one.
     #[must_use]
-    pub fn told(&self, us: &PeerId) -> Option<Hlc> {
-        let others = self.members.iter().filter(|(name, _)| *name != us);
-        others.map(|(_, member)| member.stable.max(member.purged)).max()
+    pub fn told(&self, us: &PeerId, enough: usize) -> Option<Hlc> {
+        let others = || self.members.iter().filter(|(name, _)| *name != us).map(|(_, other)| other);
+        let is_enough =
+            others().count() >= enough || others().any(|other| other.stable > Self::LEAST_CLAIM);
+        others().map(Member::passed).max().filter(|_| is_enough)
     }
 
     /// The life in which a member was heard last.
@@ -126,6 +136,14 @@ impl Stability {
 }
 
 impl Member {
+    /// The latest time of which anything was heard.
+    fn passed(&self) -> Hlc {
+        let closes =
+            [&self.awaited, &self.latest].map(|close| close.as_ref().map(|close| close.hlc));
+        let closed = closes.into_iter().chain([self.closed]).flatten().max();
+        closed.unwrap_or(Hlc::ZERO).max(self.stable).max(self.purged)
+    }
+
     fn close(&mut self, close: &Close) {
         let is_news = self.closed.is_none_or(|closed| closed < close.hlc);
         if self.awaited.is_none() {
@@ -227,15 +245,33 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_claimed_or_purged_is_told_and_what_this_member_has_closed_is_not() {
+    fn what_others_have_passed_is_told_and_what_this_member_has_closed_is_not() {
         let (us, other) = (lineage("a", 1).origin, lineage("b", 1).origin);
         let mut stability = Stability::default();
         stability.closed(&us, &close("a", 90, 1));
-        assert_eq!(stability.told(&us.node), None, "nobody was heard");
+        assert_eq!(stability.told(&us.node, 1), None, "nobody was heard");
         stability.heard(&other, &Announcement::default());
-        assert_eq!(stability.told(&us.node), Some(Hlc::ZERO));
+        assert_eq!(stability.told(&us.node, 1), Some(Hlc::ZERO));
         let said = Announcement { stable: at(40), purged: at(30), ..Announcement::default() };
         stability.heard(&other, &said);
-        assert_eq!(stability.told(&us.node), Some(at(40)));
+        assert_eq!(stability.told(&us.node, 1), Some(at(40)));
+        let said = Announcement { close: Some(close("b", 70, 5)), ..Announcement::default() };
+        stability.heard(&other, &said);
+        assert_eq!(stability.told(&us.node, 1), Some(at(70)), "though it is not covered here");
+    }
+
+    #[test]
+    fn members_that_have_claimed_nothing_tell_only_together() {
+        let us = lineage("a", 1).origin;
+        let mut stability = Stability::default();
+        let least = Announcement { stable: Stability::LEAST_CLAIM, ..Announcement::default() };
+        stability.heard(&lineage("b", 1).origin, &least);
+        assert_eq!(stability.told(&us.node, 2), None, "it may have lost its disk as well");
+        stability.heard(&lineage("c", 1).origin, &Announcement::default());
+        assert!(stability.told(&us.node, 2).is_some());
+        let mut stability = Stability::default();
+        let claim = Announcement { stable: at(40), ..Announcement::default() };
+        stability.heard(&lineage("b", 1).origin, &claim);
+        assert_eq!(stability.told(&us.node, 2), Some(at(40)), "it has kept its disk");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorum_core::testing::epoch;
 use quorum_core::{
     Epoch, Frontier, Incarnation, Lineage, Link, LinkConfig, Origin, PeerId, PeerReply, ReplyTo,
+    SeqSet,
 };
 
 const FRAME_BYTES_MAX: usize = 2_000;
@@ -49,7 +50,8 @@ fn a_peer_that_announces_ever_more_gaps_is_hung_up_on() {
     let mut link = link();
     let now = epoch();
     let _ = link.connected(now, lineage("peer"), Frontier::new());
-    let bound = FRAME_BYTES_MAX as u64 / 2;
+    // Twelve bytes for the lineage, two for each interval.
+    let bound = (FRAME_BYTES_MAX as u64 - 12) / 2;
     for at in 1..=bound {
         assert!(link.reported(Some(&every_other(at))), "{at} intervals fit into a frame");
     }
@@ -73,4 +75,17 @@ fn numbers_without_gaps_take_no_room() {
         assert!(link.reported(Some(&one)));
     }
     assert!(!link.is_stale());
+}
+
+#[test]
+fn lineages_of_which_nothing_is_held_take_room_too() {
+    let mut link = link();
+    let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
+    let lineages = FRAME_BYTES_MAX / 12;
+    let mut named = (0..=lineages).map(|number| {
+        let nothing = (lineage(&format!("third-{number}")), SeqSet::new());
+        link.reported(Some(&std::iter::once(nothing).collect()))
+    });
+    assert_eq!(named.by_ref().take_while(|news| *news).count(), lineages);
+    assert!(link.is_stale());
 }

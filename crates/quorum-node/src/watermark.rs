@@ -62,9 +62,9 @@ impl Watermark {
         self.state.lock().stability.purged()
     }
 
-    /// Above what versions must lie that are issued from now on, as far as others have said; `None` if nobody was heard.
-    pub(crate) fn told(&self, us: &PeerId) -> Option<Hlc> {
-        self.state.lock().stability.told(us)
+    /// Above what this node must stamp while it has claimed nothing, in a mesh of so many; `None` if too few were heard.
+    pub(crate) fn told(&self, us: &PeerId, members: usize) -> Option<Hlc> {
+        self.state.lock().stability.told(us, members / 2)
     }
 
     /// The life in which a member was heard last.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
-    Hlc, Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
+    Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
     Random, ReadAnswer, ReadTracker, Receipt, Record, Replicator, Reply, Unavailable, Version,
     WriteError, WriteId, deadline_after, wall_millis,
 };
@@ -86,9 +86,9 @@ pub enum WriteFailed {
     /// one that was committed. Nothing happened; write through another node.
     #[error("not applied: this node has lost its data and is recovering")]
     Recovering,
-    /// This node's data is new, and no peer was reached since it started: it does not know whether it has lost what it
-    /// acknowledged before, nor above what its versions must lie. Nothing happened; try again when a peer is there.
-    #[error("not applied: this node's data is new and it has not reached a peer yet")]
+    /// This node's data is new, and too few peers were heard since it started: it does not know whether it has lost what it
+    /// acknowledged before, nor above what its versions must lie. Nothing happened; try again when peers are there.
+    #[error("not applied: this node's data is new and it has not heard from enough peers yet")]
     NoContact,
     /// A retry could not be looked up at enough members. Nothing happened now; what became of the earlier attempt is not
     /// known.
@@ -311,18 +311,20 @@ impl<N: Replicator + Inquirer> Writes<N> {
         Ok(self.writer.commit(op, options).await?)
     }
 
-    /// A member that claims to hold everything up to a time, durably, stamps above that, and nobody purges beyond it. One
-    /// that has not got there yet must hear first what others have purged: a write below that would be taken by nobody.
-    fn check_contact(&self) -> Result<(), WriteFailed> {
-        let store = self.writer.store();
-        if self.members.count() == 1 || store.stable() > Hlc::ZERO {
+    /// A member that has claimed, durably, to hold everything up to a time stamps above that, and nobody purges beyond it. One
+    /// that has not got there yet must hear first what others have passed: a write below that may be taken by nobody.
+    pub(crate) fn check_contact(&self) -> Result<(), WriteFailed> {
+        let (store, members) = (self.writer.store(), self.members.count());
+        if members == 1 || store.has_claimed() {
             return Ok(());
         }
-        let told = self.receiver.watermark().told(&store.lineage().origin.node);
-        let by = told.ok_or(WriteFailed::NoContact)?.ahead_of(wall_millis(&*self.clock));
+        let told = self.receiver.watermark().told(&store.lineage().origin.node, members);
+        let told = told.ok_or(WriteFailed::NoContact)?;
+        let by = told.ahead_of(wall_millis(&*self.clock));
         if by > self.clock_guard.lock().skew_max() {
             return Err(WriteFailed::Refused(StoreError::FromTheFuture { by }));
         }
+        store.observe(told);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::announcement::{Announcement, counts};
 use crate::error::{Busy, Refusal};
-use crate::frontier::Frontier;
+use crate::frontier::{Frontier, SeqSet};
 use crate::id::{Incarnation, PeerId};
 use crate::ports::{Incoming, PeerReply, Reply, StandIn};
 use crate::replication::{Deferred, owed_to};
@@ -142,7 +142,8 @@ impl<F, R: ReplyTo> Waiting<F, R> {
 
 /// How many waiting writes may pile up before those whose writer has gone are looked for.
 const PRUNE_AT_MIN: usize = 256;
-/// Least that one interval of a frontier takes in a frame.
+/// Least that one lineage of a frontier takes in a frame, and each of its intervals.
+const LINEAGE_BYTES_MIN: usize = 12;
 const INTERVAL_BYTES_MIN: usize = 2;
 
 /// What a link looks like from outside.
@@ -449,8 +450,10 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let Some(known) = &mut self.known else { return false };
         if let Some(more) = more {
             self.said.merge(more);
-            let intervals: usize = self.said.iter().map(|(_, set)| set.interval_count()).sum();
-            if intervals > self.config.frame_bytes_max / INTERVAL_BYTES_MIN {
+            let bytes =
+                |set: &SeqSet| LINEAGE_BYTES_MIN + INTERVAL_BYTES_MIN * set.interval_count();
+            let said: usize = self.said.iter().map(|(_, set)| bytes(set)).sum();
+            if said > self.config.frame_bytes_max {
                 self.hang_up();
                 return false;
             }

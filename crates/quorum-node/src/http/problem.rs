@@ -66,7 +66,7 @@ pub(super) enum Problem {
     Unsettled { write_id: WriteId, detail: String },
     /// The node has lost its data and takes no writes until it has everything again.
     Recovering,
-    /// The node's data is new, and it has not reached a peer yet.
+    /// The node's data is new, and it has not heard from enough peers yet.
     NoContact,
     /// The write id is too old for anybody to tell what became of it.
     WriteExpired { write_id: WriteId },
@@ -174,9 +174,13 @@ impl Problem {
             Self::Recovering => {
                 ("recovering", S::SERVICE_UNAVAILABLE, "Recovering", NOT_APPLIED, Some(5))
             }
-            Self::NoContact => {
-                ("no-contact", S::SERVICE_UNAVAILABLE, "No peer reached yet", NOT_APPLIED, Some(1))
-            }
+            Self::NoContact => (
+                "no-contact",
+                S::SERVICE_UNAVAILABLE,
+                "Too few peers heard yet",
+                NOT_APPLIED,
+                Some(1),
+            ),
             Self::WriteExpired { .. } => {
                 ("write-expired", S::GONE, "Too long ago to tell", None, None)
             }
@@ -267,7 +271,7 @@ impl Problem {
                 "the node has lost its data and does not have everything again; nothing was written, use another node".into()
             }
             Self::NoContact => {
-                "the node's data is new and it has not reached a peer yet; nothing was written, try again when one is there".into()
+                "the node's data is new and it has not heard from enough peers since it started; nothing was written, try again when they are there".into()
             }
             Self::WriteExpired { write_id } => {
                 format!("what became of write {write_id} is no longer known: read its key")

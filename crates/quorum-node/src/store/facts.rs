@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery, WriteId, wall_millis};
+use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery, Stability, WriteId, wall_millis};
 
 use super::Store;
 use super::error::StoreError;
@@ -218,6 +218,11 @@ impl Store {
     #[must_use]
     pub fn stable(&self) -> Hlc {
         self.shared.facts.read().stable
+    }
+
+    /// Whether that was ever said of what is here.
+    pub(crate) fn has_claimed(&self) -> bool {
+        self.stable() > Stability::LEAST_CLAIM
     }
 
     /// Says durably up to where everything is held.

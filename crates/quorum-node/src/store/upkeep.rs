@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use quorum_core::{
-    Epoch, Frontier, Hlc, Incarnation, Lineage, Origin, PeerId, Random, SeqSet, WriteId,
+    Epoch, Frontier, Hlc, Incarnation, Lineage, Origin, PeerId, Random, SeqSet, Stability, WriteId,
 };
 use tokio::sync::oneshot;
 
@@ -193,9 +193,8 @@ impl Store {
     /// Dropped halfway, the new incarnation may have begun or not.
     pub async fn reincarnate(&self) -> Result<Lineage, StoreError> {
         if self.stable() == Hlc::ZERO {
-            // Any claim may be among what the disk forgot. This one is true of every store, and less than what anybody purges:
-            // whoever has purged has done so relying on a claim that is lost.
-            self.set_stable(Hlc::from_u64(1)).await?;
+            // Any claim may be among what the disk forgot: whoever has purged has done so relying on a claim that is lost.
+            self.set_stable(Stability::LEAST_CLAIM).await?;
         }
         let node = self.origin().node;
         let lineage = first_lineage(node, self.shared.random.as_ref());

@@ -295,8 +295,11 @@ impl Peer {
 
     /// The peer says what it durably holds now, or that it is what it said last.
     pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
-        if self.state.lock().link.reported(frontier) {
+        let mut state = self.state.lock();
+        if state.link.reported(frontier) {
             self.news.notify_one();
+        } else if state.link.is_stale() {
+            self.look_at_connection.notify_one();
         }
     }
 

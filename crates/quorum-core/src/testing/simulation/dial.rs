@@ -433,6 +433,8 @@ async fn probed<P: Program>(
     }
     if peer.link(|link| link.reported(frontier.as_ref())) {
         peer.news.ring();
+    } else if peer.link(|link| link.is_stale()) {
+        peer.look_at_connection.ring();
     }
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
     let is_over =

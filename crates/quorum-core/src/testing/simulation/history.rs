@@ -459,14 +459,6 @@ impl History {
         held.filter(|(_, digest)| !state.submitted.get(digest).is_some_and(|write| write.is_delete))
     }
 
-    /// How far the newest tombstone's stamp lies ahead of a wall clock; zero if it does not.
-    pub(super) fn deletions_ahead_of(&self, wall: Duration) -> Duration {
-        let wall_millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        let state = self.state.lock();
-        let ahead = state.deleted.values().map(|version| version.hlc.ahead_of(wall_millis));
-        ahead.max().unwrap_or_default()
-    }
-
     pub(super) fn elapsed(&self, since: Instant) -> Duration {
         self.clock.now().saturating_duration_since(since)
     }

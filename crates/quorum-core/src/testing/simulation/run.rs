@@ -21,10 +21,11 @@ use super::rng::SeededRandom;
 use super::serve::accept;
 use super::tasks::{Bell, Once, Tasks};
 use super::trace::Trace;
+use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::PeerId;
 use crate::policy::QuorumPolicy;
-use crate::ports::{Clock, ReplicaStore};
+use crate::ports::{Clock, ReplicaStore, wall_millis};
 use crate::testing::ManualClock;
 
 /// How often every member is looked at while a run is on.
@@ -105,6 +106,17 @@ pub(super) struct Shared<S: Subject> {
     pub(super) heal_at: Instant,
     hostility: Arc<Hostility>,
     incarnations: SeededRandom,
+}
+
+/// What a member covers, and what it holds of every key.
+type Held = (Frontier, Vec<QuorumRead>);
+
+/// The newest time at which something was written that not all hold.
+fn newest_differing(held: &[Held]) -> Hlc {
+    let keys = 0..held.iter().map(|(_, contents)| contents.len()).min().unwrap_or(0);
+    let differing = keys.filter(|key| held.windows(2).any(|two| two[0].1[*key] != two[1].1[*key]));
+    let versions = differing.flat_map(|key| held.iter().filter_map(move |of| of.1[key].as_ref()));
+    versions.map(|(version, _)| version.hlc).max().unwrap_or(Hlc::ZERO)
 }
 
 impl<S: Subject> Run<S> {
@@ -415,22 +427,24 @@ impl<S: Subject> Run<S> {
     /// before another, and one that was stamped by a clock ahead of time stays until time has caught up.
     fn converge(&self) -> Option<Duration> {
         let shared = &self.shared;
-        let (healed, wall) = (shared.clock.now(), shared.clock.wall());
+        let (healed, wall) = (shared.clock.now(), wall_millis(&shared.clock));
         let mut converged_after = None;
         loop {
             let next = shared.clock.now() + Duration::from_millis(250);
             shared.tasks.run_until(next, || false);
             self.restart_failed();
-            let took = shared.history.elapsed(healed);
-            if converged_after.is_none() && self.are_alike(|held| shared.history.as_read(held)) {
+            let (took, held) = (shared.history.elapsed(healed), self.held());
+            if converged_after.is_none()
+                && self.are_alike(&held, |held| shared.history.as_read(held))
+            {
                 converged_after = Some(took);
             }
-            if converged_after.is_some() && self.are_alike(|held| held) {
+            if converged_after.is_some() && self.are_alike(&held, |held| held) {
                 return converged_after;
             }
             let mut limit = shared.faults.convergence_max;
             if converged_after.is_some() {
-                limit += shared.history.deletions_ahead_of(wall);
+                limit += newest_differing(&held).ahead_of(wall);
             }
             if took >= limit {
                 shared.history.violation("convergence", self.difference());
@@ -450,7 +464,7 @@ impl<S: Subject> Run<S> {
         }
     }
 
-    fn held(&self) -> Vec<(Frontier, Vec<QuorumRead>)> {
+    fn held(&self) -> Vec<Held> {
         let members = (0..self.shared.names.len()).filter_map(|index| self.running(index));
         let held = members.map(|member| {
             let contents = self.shared.keys.iter().map(|key| member.program.current(key));
@@ -460,8 +474,8 @@ impl<S: Subject> Run<S> {
     }
 
     /// Whether all members run, and their frontiers and all that they hold are the same, looked at in such a way.
-    fn are_alike(&self, look: impl Fn(QuorumRead) -> QuorumRead) -> bool {
-        let mut held = self.held();
+    fn are_alike(&self, held: &[Held], look: impl Fn(QuorumRead) -> QuorumRead) -> bool {
+        let mut held = held.to_vec();
         for contents in held.iter_mut().flat_map(|(_, contents)| contents) {
             *contents = look(contents.take());
         }

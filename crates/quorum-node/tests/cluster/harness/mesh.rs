@@ -121,7 +121,7 @@ pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
     }
 }
 
-/// Commits a write through a member that may be recovering: it takes none before it has reached a peer or until it has
+/// Commits a write through a member that may be recovering: it takes none before it has heard from peers or until it has
 /// everything again, and vouches for none that it took before it knew.
 pub(crate) async fn commit(service: &Service, request: WriteRequest) {
     until("the member takes writes", async || match service.write(request.clone()).await {

@@ -72,3 +72,22 @@ fn what_nobody_waits_for_any_more_is_held_by_whoever_says_so() {
     assert!(peer.status().frontier.is_some_and(|known| known.contains(&dot)));
     assert!(peer.owed(&lineage("us").origin, &held, now + CALM).is_empty());
 }
+
+/// Whoever waits for the connection to be of no more use must be told.
+#[tokio::test]
+async fn a_connection_on_which_too_much_was_announced_is_made_anew() {
+    let now = Instant::now();
+    let member = Member { name: name("peer"), address: "127.0.0.1:1".into() };
+    let config = TransportConfig { frame_bytes_max: 1_000, ..TransportConfig::default() };
+    let peer = Peer::new(member, &config, Beat::new(now), Arc::new(Silent), Arc::default());
+    peer.connected(now, lineage("peer"), Frontier::new());
+    for at in 1..1_000 {
+        let mut one = Frontier::new();
+        one.insert_range(&lineage("third"), 2 * at, 2 * at);
+        peer.reported(Some(&one));
+        if peer.is_stale() {
+            return peer.look_at_connection.notified().await;
+        }
+    }
+    panic!("it remembers more than a frame can say");
+}
