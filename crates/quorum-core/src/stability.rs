@@ -23,6 +23,8 @@ use crate::version::Origin;
 #[derive(Debug, Clone, Default)]
 pub struct Stability {
     members: BTreeMap<PeerId, Member>,
+    /// The latest time that another member has closed, claimed or purged, in whatever life.
+    passed: Hlc,
 }
 
 /// One life of a member.
@@ -45,6 +47,8 @@ impl Stability {
 
     /// Takes in what a member says of itself. Another life of it begins with nothing.
     pub fn heard(&mut self, from: &Origin, said: &Announcement) {
+        let closed = said.close.as_ref().map_or(Hlc::ZERO, |close| close.hlc);
+        self.passed = self.passed.max(closed).max(said.stable).max(said.purged);
         let member = self.life_of(from);
         member.stable = member.stable.max(said.stable);
         member.purged = member.purged.max(said.purged);
@@ -98,18 +102,16 @@ impl Stability {
         self.members.values().map(|member| member.purged).max().unwrap_or(Hlc::ZERO)
     }
 
-    /// Above what a member that has claimed nothing itself must stamp: what others have closed, claimed or purged. `None` if
-    /// what was heard does not tell.
+    /// Above what a member that has claimed nothing itself must stamp: what others have closed, claimed or purged, as far as it
+    /// was heard in whatever life. `None` before `enough` others were heard: more than may have lost their disks besides
+    /// this one.
     ///
-    /// Nobody purges beyond what every member has claimed, and a claim lies below what every member has closed. So one
-    /// other that has kept its disk tells enough. One that has claimed something has, or has begun to claim beyond all that was
-    /// purged. Of others that have not, `enough` must be heard: more than may have lost their disks besides this one.
+    /// Nobody purges beyond what every member has claimed, and no claim reaches beyond what every member has closed. So one
+    /// other that has kept its disk tells enough.
     #[must_use]
     pub fn told(&self, us: &PeerId, enough: usize) -> Option<Hlc> {
-        let others = || self.members.iter().filter(|(name, _)| *name != us).map(|(_, other)| other);
-        let is_enough =
-            others().count() >= enough || others().any(|other| other.stable > Self::LEAST_CLAIM);
-        others().map(Member::passed).max().filter(|_| is_enough)
+        let heard = self.members.keys().filter(|name| *name != us).count();
+        (heard >= enough).then_some(self.passed)
     }
 
     /// The life in which a member was heard last.
@@ -136,14 +138,6 @@ impl Stability {
 }
 
 impl Member {
-    /// The latest time of which anything was heard.
-    fn passed(&self) -> Hlc {
-        let closes =
-            [&self.awaited, &self.latest].map(|close| close.as_ref().map(|close| close.hlc));
-        let closed = closes.into_iter().chain([self.closed]).flatten().max();
-        closed.unwrap_or(Hlc::ZERO).max(self.stable).max(self.purged)
-    }
-
     fn close(&mut self, close: &Close) {
         let is_news = self.closed.is_none_or(|closed| closed < close.hlc);
         if self.awaited.is_none() {
@@ -261,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_have_claimed_nothing_tell_only_together() {
+    fn enough_members_tell_together() {
         let us = lineage("a", 1).origin;
         let mut stability = Stability::default();
         let least = Announcement { stable: Stability::LEAST_CLAIM, ..Announcement::default() };
@@ -269,9 +263,16 @@ mod tests {
         assert_eq!(stability.told(&us.node, 2), None, "it may have lost its disk as well");
         stability.heard(&lineage("c", 1).origin, &Announcement::default());
         assert!(stability.told(&us.node, 2).is_some());
+    }
+
+    #[test]
+    fn what_a_member_said_in_a_former_life_is_told_still() {
+        let us = lineage("a", 1).origin;
         let mut stability = Stability::default();
         let claim = Announcement { stable: at(40), ..Announcement::default() };
         stability.heard(&lineage("b", 1).origin, &claim);
-        assert_eq!(stability.told(&us.node, 2), Some(at(40)), "it has kept its disk");
+        stability.heard(&lineage("b", 2).origin, &Announcement::default());
+        assert_eq!(stability.told(&us.node, 1), Some(at(40)));
+        assert_eq!(stability.told(&us.node, 2), None, "it is one member");
     }
 }

@@ -367,8 +367,12 @@ impl Service {
         if let Some(fault) = parts.writes.clock_guard.lock().fault() {
             reasons.push(format!("clock: {fault}"));
         }
-        if matches!(parts.writes.check_contact(), Err(WriteFailed::NoContact)) {
-            reasons.push("contact: new data, and too few peers were heard yet".to_owned());
+        match parts.writes.check_contact() {
+            Err(WriteFailed::NoContact) => {
+                reasons.push("contact: new data, and too few peers were heard yet".to_owned());
+            }
+            Err(failed) => reasons.push(format!("contact: {failed}")),
+            Ok(()) => {}
         }
         let connected =
             parts.endpoint.peers().iter().filter(|peer| peer.connected_since.is_some()).count();

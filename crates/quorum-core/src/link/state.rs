@@ -450,10 +450,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let Some(known) = &mut self.known else { return false };
         if let Some(more) = more {
             self.said.merge(more);
-            let bytes =
-                |set: &SeqSet| LINEAGE_BYTES_MIN + INTERVAL_BYTES_MIN * set.interval_count();
-            let said: usize = self.said.iter().map(|(_, set)| bytes(set)).sum();
-            if said > self.config.frame_bytes_max {
+            if bytes_at_least(&self.said) > self.config.frame_bytes_max {
                 self.hang_up();
                 return false;
             }
@@ -467,6 +464,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !self.under_way.is_empty() {
             self.under_way = self.under_way.minus(known);
+        }
+        // What it answers, and when, is up to the peer as well: gaps in it must not pile up.
+        let answered = bytes_at_least(known).max(bytes_at_least(&self.under_way));
+        if answered > 2 * self.config.frame_bytes_max {
+            self.hang_up();
+            return false;
         }
         more.is_some()
     }
@@ -747,6 +750,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         }
         put_off(&mut self.deferred, dot, now);
     }
+}
+
+/// Least that a frontier takes in a frame.
+fn bytes_at_least(frontier: &Frontier) -> usize {
+    let of = |set: &SeqSet| LINEAGE_BYTES_MIN + INTERVAL_BYTES_MIN * set.interval_count();
+    frontier.iter().map(|(_, set)| of(set)).sum()
 }
 
 fn first_dot(dots: &Frontier) -> Option<Dot> {

@@ -72,7 +72,7 @@ impl Round<'_> {
 
         let others: Vec<PeerId> = self.counted.iter().map(|peer| peer.peer.clone()).collect();
         let members: Vec<PeerId> = others.iter().cloned().chain([self.us.clone()]).collect();
-        let is_first = store.stable() == Hlc::ZERO;
+        let is_first = !store.has_claimed();
         if let Some(stable) = watermark.stable(&store.frontier(), &members, is_first) {
             store.set_stable(stable).await?;
         }

@@ -245,8 +245,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let mut acks = FuturesUnordered::from_iter([live_acks, large_acks, late_acks].map(hear));
         // Each is woken for itself: of what happens on a connection, most is about one of them.
         let mut others = FuturesUnordered::<BoxFuture<'_, Result<(), TransportError>>>::new();
-        others.push(Box::pin(live::run(live, FrameSize::Small, &self.peer)));
-        others.push(Box::pin(live::run(large, FrameSize::Large, &self.peer)));
+        let bytes = self.config.live_queue_bytes_max;
+        others.push(Box::pin(live::run(live, FrameSize::Small, bytes, &self.peer)));
+        others.push(Box::pin(live::run(large, FrameSize::Large, bytes, &self.peer)));
         others.push(Box::pin(catch_up::run(paced, &*self.store)));
         others.push(Box::pin(questions));
         others.push(Box::pin(self.converse(control, answers, &theirs)));

@@ -21,7 +21,6 @@ use super::rng::SeededRandom;
 use super::serve::accept;
 use super::tasks::{Bell, Once, Tasks};
 use super::trace::Trace;
-use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::PeerId;
 use crate::policy::QuorumPolicy;
@@ -110,14 +109,6 @@ pub(super) struct Shared<S: Subject> {
 
 /// What a member covers, and what it holds of every key.
 type Held = (Frontier, Vec<QuorumRead>);
-
-/// The newest time at which something was written that not all hold.
-fn newest_differing(held: &[Held]) -> Hlc {
-    let keys = 0..held.iter().map(|(_, contents)| contents.len()).min().unwrap_or(0);
-    let differing = keys.filter(|key| held.windows(2).any(|two| two[0].1[*key] != two[1].1[*key]));
-    let versions = differing.flat_map(|key| held.iter().filter_map(move |of| of.1[key].as_ref()));
-    versions.map(|(version, _)| version.hlc).max().unwrap_or(Hlc::ZERO)
-}
 
 impl<S: Subject> Run<S> {
     /// Runs one seed to its end.
@@ -428,7 +419,7 @@ impl<S: Subject> Run<S> {
     fn converge(&self) -> Option<Duration> {
         let shared = &self.shared;
         let (healed, wall) = (shared.clock.now(), wall_millis(&shared.clock));
-        let mut converged_after = None;
+        let (mut converged_after, mut limit) = (None, shared.faults.convergence_max);
         loop {
             let next = shared.clock.now() + Duration::from_millis(250);
             shared.tasks.run_until(next, || false);
@@ -442,9 +433,9 @@ impl<S: Subject> Run<S> {
             if converged_after.is_some() && self.are_alike(&held, |held| held) {
                 return converged_after;
             }
-            let mut limit = shared.faults.convergence_max;
-            if converged_after.is_some() {
-                limit += newest_differing(&held).ahead_of(wall);
+            // A member that is just being started again is not judged.
+            if converged_after.is_some() && held.len() == shared.names.len() {
+                limit = shared.faults.convergence_max + self.tombstones_ahead(&held, wall);
             }
             if took >= limit {
                 shared.history.violation("convergence", self.difference());
@@ -480,6 +471,20 @@ impl<S: Subject> Run<S> {
             *contents = look(contents.take());
         }
         held.len() == self.shared.names.len() && held.windows(2).all(|two| two[0] == two[1])
+    }
+
+    /// How far the tombstones that not all hold lie ahead of a wall clock, those of the key where it is least; zero if
+    /// readers can tell the members apart.
+    fn tombstones_ahead(&self, held: &[Held], wall: u64) -> Duration {
+        let history = &self.shared.history;
+        let keys = (0..self.shared.keys.len()).map(|key| held.iter().map(move |of| &of.1[key]));
+        let differing = keys.filter(|of| of.clone().zip(of.clone().skip(1)).any(|(a, b)| a != b));
+        let ahead = differing.map(|mut of| {
+            let newest = of.clone().flatten().map(|(version, _)| version.hlc).max();
+            let are_gone = of.all(|held| history.as_read(held.clone()).is_none());
+            newest.filter(|_| are_gone).map_or(Duration::ZERO, |newest| newest.ahead_of(wall))
+        });
+        ahead.min().unwrap_or_default()
     }
 
     fn difference(&self) -> String {
