@@ -473,15 +473,24 @@ impl<S: Subject> Run<S> {
         held.len() == self.shared.names.len() && held.windows(2).all(|two| two[0] == two[1])
     }
 
+    /// The keys of which not all members hold the same, with what each holds.
+    fn differing<'a>(
+        &'a self,
+        held: &'a [Held],
+    ) -> impl Iterator<Item = (&'a str, Vec<&'a QuorumRead>)> {
+        let each = |at: usize| held.iter().map(move |(_, contents)| &contents[at]).collect();
+        let keys = self.shared.keys.iter().enumerate();
+        keys.map(move |(at, key)| (key.as_str(), each(at)))
+            .filter(|(_, each): &(_, Vec<_>)| each.windows(2).any(|two| two[0] != two[1]))
+    }
+
     /// How far the tombstones that not all hold lie ahead of a wall clock, those of the key where it is least; zero if
     /// readers can tell the members apart.
     fn tombstones_ahead(&self, held: &[Held], wall: u64) -> Duration {
         let history = &self.shared.history;
-        let keys = (0..self.shared.keys.len()).map(|key| held.iter().map(move |of| &of.1[key]));
-        let differing = keys.filter(|of| of.clone().zip(of.clone().skip(1)).any(|(a, b)| a != b));
-        let ahead = differing.map(|mut of| {
-            let newest = of.clone().flatten().map(|(version, _)| version.hlc).max();
-            let are_gone = of.all(|held| history.as_read(held.clone()).is_none());
+        let ahead = self.differing(held).map(|(_, of)| {
+            let newest = of.iter().copied().flatten().map(|(version, _)| version.hlc).max();
+            let are_gone = of.iter().all(|&held| history.as_read(held.clone()).is_none());
             newest.filter(|_| are_gone).map_or(Duration::ZERO, |newest| newest.ahead_of(wall))
         });
         ahead.min().unwrap_or_default()
@@ -489,17 +498,8 @@ impl<S: Subject> Run<S> {
 
     fn difference(&self) -> String {
         let held = self.held();
-        let differing: Vec<String> = self
-            .shared
-            .keys
-            .iter()
-            .enumerate()
-            .filter(|(key, _)| held.windows(2).any(|two| two[0].1[*key] != two[1].1[*key]))
-            .map(|(at, key)| {
-                let each: Vec<_> = held.iter().map(|(_, contents)| &contents[at]).collect();
-                format!("{key}: {each:?}")
-            })
-            .collect();
+        let differing: Vec<String> =
+            self.differing(&held).map(|(key, each)| format!("{key}: {each:?}")).collect();
         let lacking: Vec<String> = held
             .iter()
             .zip(held.iter().skip(1))
