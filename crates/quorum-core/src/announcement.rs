@@ -1,9 +1,9 @@
-//! What a member says of itself beside what it holds: whether it may be counted on, what its clock has closed, what it
-//! has purged, whom it has forgotten. Told with every hello and welcome, and again when it changes.
+//! What a member says of itself beside what it holds: whether it may be counted on, whom it knows, what its clock has
+//! closed, what it has purged, whom it has forgotten. Told with every hello and welcome, and again when it changes.
 
 use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
-use crate::id::{Digest, Incarnation};
+use crate::id::{Digest, PeerId};
 use crate::planted::{self, Bug};
 use crate::version::Origin;
 
@@ -13,7 +13,8 @@ use crate::version::Origin;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[expect(clippy::exhaustive_enums, reason = "a peer must judge every case")]
 pub enum Recovery {
-    /// A data directory that began empty, in a member of which nobody has said yet that it lived before.
+    /// A data directory that began empty, in a member of which it is not known yet whether it lived before: its acks and
+    /// answers do not count.
     New,
     /// The member lived before and lost its data: until it has it again, its acks and answers do not count.
     Recovering,
@@ -31,6 +32,12 @@ impl Recovery {
             Self::Recovering => "recovering",
             Self::Complete => "complete",
         }
+    }
+
+    /// Whether the acks and answers of such a member count.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        self == Self::Complete || planted::is(Bug::RecoveringCounts)
     }
 }
 
@@ -61,8 +68,9 @@ pub struct Close {
 pub struct Announcement {
     /// Whether the speaker holds what it acknowledged.
     pub recovery: Recovery,
-    /// The incarnation in which the speaker last knew the member it talks to as complete.
-    pub remembers: Option<Incarnation>,
+    /// The life in which the speaker knows each other member: the last one that was complete, or the first one that came.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::wary_list::deserialize"))]
+    pub remembered: Vec<Origin>,
     /// What the speaker's clock has closed; left out by a store that purges nothing.
     pub close: Option<Close>,
     /// Up to here the speaker durably holds every write of every member.
@@ -76,31 +84,16 @@ pub struct Announcement {
     pub settings: Option<Digest>,
 }
 
-/// Whether the acks and answers of a member count.
-///
-/// `remembered` is the incarnation in which it was last known complete, `theirs` the one in which it speaks now. An
-/// empty data directory under a remembered name is a wipe, not a first start.
-#[must_use]
-pub fn counts(remembered: Option<Incarnation>, theirs: Incarnation, recovery: Recovery) -> bool {
-    match recovery {
-        _ if planted::is(Bug::RecoveringCounts) => true,
-        Recovery::Complete => true,
-        Recovery::Recovering => false,
-        Recovery::New => remembered.is_none_or(|remembered| remembered == theirs),
+impl Announcement {
+    /// The life in which the speaker knows a member.
+    #[must_use]
+    pub fn life_of(&self, member: &PeerId) -> Option<&Origin> {
+        self.remembered.iter().find(|life| life.node == *member)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_life_of_a_remembered_member_does_not_count_until_it_is_complete() {
-        let (old, new) = (Incarnation::from_bytes([1; 8]), Incarnation::from_bytes([2; 8]));
-        assert!(counts(None, new, Recovery::New), "a first start");
-        assert!(counts(Some(new), new, Recovery::New), "a further start of the same life");
-        assert!(!counts(Some(old), new, Recovery::New), "a wipe");
-        assert!(!counts(None, new, Recovery::Recovering), "a wipe that others remember");
-        assert!(counts(Some(old), new, Recovery::Complete), "a wipe that is over");
+    /// Whether the speaker knows this life of a member, and so knew no other one when the member came with an empty disk.
+    #[must_use]
+    pub fn vouches_for(&self, life: &Origin) -> bool {
+        self.recovery != Recovery::Recovering && self.life_of(&life.node) == Some(life)
     }
 }

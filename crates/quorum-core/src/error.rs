@@ -156,7 +156,8 @@ pub enum Busy {
     Clock,
     /// It holds too many gaps of this origin and takes records in order only.
     Gaps,
-    /// It has the record, but lost its data before and does not count until it has everything again.
+    /// It has the record, but does not count: it lost its data before and does not have everything again, or its data is new
+    /// and it is not known yet whether it lost any.
     Recovering,
 }
 

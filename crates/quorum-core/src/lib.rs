@@ -88,7 +88,7 @@ mod writer;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use announcement::{Announcement, Close, Recovery, counts};
+pub use announcement::{Announcement, Close, Recovery};
 pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};
@@ -98,8 +98,8 @@ pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
 pub use link::{
     AckOfLane, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize, HandshakeFault,
-    Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Rings, Sent,
-    SnapshotSeat, check_hello, check_welcome,
+    Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Reported, Rings,
+    Sent, SnapshotSeat, check_hello, check_welcome,
 };
 pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
@@ -114,7 +114,7 @@ pub use query::{
 pub use read::{Held, ReadAnswer, ReadTracker, ReadVerdict};
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
-pub use recovery::{RecoveryProgress, RecoveryTargets, Source};
+pub use recovery::{RecoveryProgress, RecoveryTargets, Source, vouchers_needed};
 pub use replication::{
     Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
 };

@@ -43,6 +43,8 @@ pub enum Bug {
     ReadOfTooFew,
     /// Acks and answers of a member that has lost its data count.
     RecoveringCounts,
+    /// A member whose data is new counts although nobody vouches that it never lived before.
+    NewUnvouched,
     /// Records are answered as stored before they are synced.
     AckBeforeSync,
     /// Unsynced state is shown, and the frontier covers it.
@@ -75,7 +77,7 @@ impl Bug {
     }
 
     /// Every bug.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::HalfIsMajority,
         Self::DriftCounts,
         Self::LateAckCounts,
@@ -92,6 +94,7 @@ impl Bug {
         Self::SilentMemberIgnored,
         Self::ReadOfTooFew,
         Self::RecoveringCounts,
+        Self::NewUnvouched,
         Self::AckBeforeSync,
         Self::UnsyncedShown,
         Self::EpochNotBumped,

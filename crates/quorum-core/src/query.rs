@@ -120,7 +120,7 @@ pub enum KnownWrite {
 pub enum Unavailable {
     /// There is no connection to it.
     Unreachable,
-    /// It lost its data and does not have everything again.
+    /// It lost its data and does not have everything again, or its data is new and it is not known yet whether it lost any.
     Recovering,
     /// Too many questions are under way.
     Overload,
@@ -215,7 +215,7 @@ pub struct PeerAnswer {
 ///
 /// - Each peer that is asked gives at most one answer. One that cannot be reached is
 ///   [`Unavailable::Unreachable`] at once, and when its connection breaks.
-/// - An answer of a peer that does not count (see [`counts`](crate::counts)) is [`Unavailable::Recovering`].
+/// - An answer of a peer that does not count (see [`Recovery::counts`](crate::Recovery::counts)) is [`Unavailable::Recovering`].
 /// - A question is dropped, there and here, at its deadline or when the answers are dropped.
 pub trait Inquirer: Send + Sync {
     /// Answers as they arrive. Ends when no more can come.

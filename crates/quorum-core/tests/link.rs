@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorum_core::testing::epoch;
 use quorum_core::{
     Epoch, Frontier, Incarnation, Lineage, Link, LinkConfig, Origin, PeerId, PeerReply, ReplyTo,
-    SeqSet,
+    Reported, SeqSet,
 };
 
 const FRAME_BYTES_MAX: usize = 2_000;
@@ -53,16 +53,20 @@ fn a_peer_that_announces_ever_more_gaps_is_hung_up_on() {
     // Twelve bytes for the lineage, two for each interval.
     let bound = (FRAME_BYTES_MAX as u64 - 12) / 2;
     for at in 1..=bound {
-        assert!(link.reported(Some(&every_other(at))), "{at} intervals fit into a frame");
+        assert_eq!(
+            link.reported(Some(&every_other(at))),
+            Reported::News,
+            "{at} intervals fit into a frame"
+        );
     }
     assert!(!link.is_stale());
-    assert!(!link.reported(Some(&every_other(bound + 1))));
+    assert_eq!(link.reported(Some(&every_other(bound + 1))), Reported::TooMuch);
     assert!(link.is_stale());
     // It says nothing more on this connection, and begins anew on the next.
-    assert!(!link.reported(Some(&every_other(bound + 2))));
+    assert_eq!(link.reported(Some(&every_other(bound + 2))), Reported::Nothing);
     let _ = link.connected(now, lineage("peer"), every_other(1));
     assert!(!link.is_stale());
-    assert!(link.reported(Some(&every_other(2))));
+    assert_eq!(link.reported(Some(&every_other(2))), Reported::News);
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn numbers_without_gaps_take_no_room() {
     for seq in 1..=FRAME_BYTES_MAX as u64 {
         let mut one = Frontier::new();
         one.insert_range(&lineage("third"), seq, seq);
-        assert!(link.reported(Some(&one)));
+        assert_eq!(link.reported(Some(&one)), Reported::News);
     }
     assert!(!link.is_stale());
 }
@@ -86,6 +90,6 @@ fn lineages_of_which_nothing_is_held_take_room_too() {
         let nothing = (lineage(&format!("third-{number}")), SeqSet::new());
         link.reported(Some(&std::iter::once(nothing).collect()))
     });
-    assert_eq!(named.by_ref().take_while(|news| *news).count(), lineages);
+    assert_eq!(named.by_ref().take_while(|said| *said == Reported::News).count(), lineages);
     assert!(link.is_stale());
 }

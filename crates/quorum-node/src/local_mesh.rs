@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use quorum_core::{Clock, PeerId};
 use quorum_transport::{NodeIdentity, TokioClock};
 use tokio::net::TcpListener;
@@ -37,12 +37,12 @@ impl fmt::Debug for LocalMember {
 }
 
 impl LocalMesh {
-    /// Starts members `n1`, `n2`, … with their data below `directory`, on free loopback ports. `adjust` may change each
-    /// configuration before its node starts.
+    /// Starts members `n1`, `n2`, … with their data below `directory`, on free loopback ports, and returns once they have met:
+    /// each counts for each other. `adjust` may change each configuration before its node starts.
     ///
     /// # Errors
     ///
-    /// What kept a node from starting.
+    /// What kept a node from starting, or the members from meeting for thirty seconds.
     pub async fn start(
         count: usize,
         directory: &Path,
@@ -55,7 +55,7 @@ impl LocalMesh {
     ///
     /// # Errors
     ///
-    /// What kept a node from starting.
+    /// As [`start`](Self::start).
     pub async fn start_with_clocks(
         count: usize,
         directory: &Path,
@@ -87,7 +87,27 @@ impl LocalMesh {
             mesh.members.push(LocalMember { config, credentials, clock, node });
             mesh.launch(index, world).await?;
         }
+        mesh.met().await?;
         Ok(mesh)
+    }
+
+    /// Waits until every running member counts for every other.
+    async fn met(&self) -> anyhow::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        for node in self.running() {
+            while let Some(peer) = node.service().peers().into_iter().find(|peer| !peer.counts) {
+                let late = tokio::time::Instant::now() >= deadline;
+                ensure!(
+                    !late,
+                    "{} has not met {}",
+                    node.service().status(false).await?.node,
+                    peer.node
+                );
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
     }
 
     /// Starts a stopped member again, where it was.

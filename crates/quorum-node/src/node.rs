@@ -26,8 +26,8 @@ use crate::write::Writes;
 
 /// How often the clock is compared: a wrong one must be noticed before it stamps many writes.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How often a node that has lost its data looks whether it has everything again.
-const RECOVER_EVERY: Duration = Duration::from_millis(250);
+/// How often a node that does not count yet looks whether it does.
+const RECOVER_EVERY: Duration = Duration::from_millis(100);
 /// How often the gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How often gaps that no member holds are looked for.
@@ -167,6 +167,8 @@ impl Node {
         let service = Service::new(config, store, endpoint, writes, metrics, Arc::clone(&clock));
         service.certificate_in_use(identity.not_after());
 
+        // Whoever is alone needs nobody's word.
+        recover(service.clone(), Arc::clone(&clock)).await;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let chores = || (service.clone(), Arc::clone(&clock));
         world.spawn(tasks.track_future(every(WATCH_EVERY, &stop, chores(), watch)));
@@ -327,10 +329,10 @@ async fn watch(service: Service, clock: Arc<dyn Clock>) {
     service.watch_clock(clock.now(), wall_millis(&*clock));
 }
 
-/// Sees whether lost data is all here again.
+/// Sees whether this node's data is new, or what was lost is all here again.
 async fn recover(service: Service, _clock: Arc<dyn Clock>) {
-    let w = service.policies().smallest_w();
-    service.recovery().look(service.store(), &service.endpoint().peers(), w).await;
+    let peers = || service.endpoint().peers();
+    service.recovery().look(service.store(), peers, service.policies()).await;
 }
 
 /// Shows how things are.

@@ -123,8 +123,8 @@ impl<N: Replicator + Inquirer> Writes<N> {
         loop {
             let losses = self.writer.store().losses();
             let outcome = self.read_quorum(&request.namespace, &request.key, &plan).await;
-            // A member with an empty disk hears from the first peer that it had acknowledged something: then what it
-            // counted of its own was no answer.
+            // A member whose disk was rolled back hears from a peer that it had acknowledged something: then what it counted
+            // of its own was no answer.
             if self.writer.store().losses() == losses {
                 return outcome;
             }
@@ -197,7 +197,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
         deadline: Instant,
     ) -> Result<ReadTracker, TooFewAnswers> {
         let own = match own {
-            _ if self.is_recovering() => ReadAnswer::Unavailable(Unavailable::Recovering),
+            _ if !self.counts() => ReadAnswer::Unavailable(Unavailable::Recovering),
             Some(own) => ReadAnswer::Held(own.map(|own| (own.record.version(), own.record.digest))),
             None => ReadAnswer::Unavailable(Unavailable::Failed),
         };

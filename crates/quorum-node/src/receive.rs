@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quorum_core::{
     Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
-    LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore,
-    Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, counts, wall_millis,
+    LogSource, Origin, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
+    ReplicaStore, Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
 };
 use tokio::sync::watch;
 
@@ -116,6 +116,8 @@ pub struct Receiver {
     outdated: watch::Sender<bool>,
 }
 
+/// Members about whom one is believed, at most.
+const REMEMBERED_MAX: usize = 256;
 /// Lives that are remembered as forgotten, at most: an operator declares each.
 const FORGOTTEN_MAX: usize = 1_024;
 
@@ -151,13 +153,8 @@ impl Receiver {
         self.outdated.subscribe()
     }
 
-    /// Whether this node has lost what it acknowledged before and does not have everything again.
-    pub(crate) fn is_recovering(&self) -> bool {
-        self.recovery() == Recovery::Recovering
-    }
-
-    /// What is outdated is lost, until the node has begun anew.
-    fn recovery(&self) -> Recovery {
+    /// Whether this node holds what it acknowledged. What is outdated is lost, until the node has begun anew.
+    pub(crate) fn recovery(&self) -> Recovery {
         if self.must_not_be_used() { Recovery::Recovering } else { self.store.recovery() }
     }
 
@@ -169,8 +166,8 @@ impl Receiver {
 
     /// What follows from a member's word: that this node has lost its data, or that the member is to be remembered.
     async fn conclude(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
-        let ours = self.store.lineage().origin.incarnation;
-        let lived_before = said.remembers.is_some_and(|remembered| remembered != ours);
+        let ours = self.store.lineage().origin;
+        let lived_before = said.life_of(&ours.node).is_some_and(|remembered| *remembered != ours);
         if lived_before && self.store.recovery() == Recovery::New {
             tracing::warn!(
                 peer = %from.origin.node,
@@ -181,12 +178,35 @@ impl Receiver {
         // What was answered to the member before must be in the frontier that it is told next: whoever knows that nobody
         // else holds a dot may declare it void.
         self.store.settle().await?;
-        let (origin, node) = (&from.origin, &from.origin.node);
-        let known = self.store.remembered(node);
-        if counts(known, origin.incarnation, said.recovery) {
-            self.store.remember(origin.clone()).await?;
-        }
+        self.get_to_know(&from.origin, said).await?;
         self.heed_purges(from, said).await
+    }
+
+    /// Remembers in which life the member lives, and what it says about the others: see
+    /// [`vouchers_needed`](quorum_core::vouchers_needed).
+    async fn get_to_know(&self, from: &Origin, said: &Announcement) -> Result<(), StoreError> {
+        let (us, own) = (self.store.lineage().origin, self.recovery());
+        let known = |life: &Origin| self.store.remembered(&life.node);
+        let is_news = match said.recovery {
+            Recovery::Complete => true,
+            // Whoever has forgotten whom it knew cannot vouch that the member never lived before.
+            Recovery::New => own != Recovery::Recovering && known(from).is_none(),
+            Recovery::Recovering => false,
+        };
+        if is_news {
+            self.store.remember(from.clone()).await?;
+        }
+        if said.recovery != Recovery::Complete {
+            return Ok(());
+        }
+        for life in said.remembered.iter().take(REMEMBERED_MAX) {
+            // Its own word may be that of a disk that was lost; any former life will do.
+            let is_news = known(life).is_none() || own != Recovery::Complete;
+            if is_news && life.node != us.node && life.node != from.node {
+                self.store.remember(life.clone()).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What follows from what the member has purged and whom it has forgotten.
@@ -270,10 +290,10 @@ impl ReplicaStore for Receiver {
         self.store.lineage()
     }
 
-    fn announcement(&self, to: &PeerId) -> Announcement {
+    fn announcement(&self, _to: &PeerId) -> Announcement {
         Announcement {
             recovery: self.recovery(),
-            remembers: self.store.remembered(to),
+            remembered: self.store.everybody_remembered(),
             close: self.watermark.close_of(&self.store.lineage().origin),
             stable: self.store.stable(),
             purged: self.store.purged(),
@@ -327,7 +347,7 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Origin, Silent, WriteId,
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Silent, WriteId,
     };
     use quorum_transport::TokioClock;
 
@@ -387,9 +407,25 @@ mod tests {
         assert_eq!(reply(&early), Some(Reply::Busy { reason: Busy::Clock }));
     }
 
+    fn is_recovering(receiver: &Receiver) -> bool {
+        receiver.recovery() == Recovery::Recovering
+    }
+
     /// Its disk went back to before its first claim, so it does not know that others relied on one.
     #[tokio::test]
     async fn a_node_whose_disk_forgot_its_first_claim_is_outdated_once_others_have_purged() {
+        let receiver = receiver();
+        let from = record(payload(b"1"), WALL).dot.lineage;
+        let said = Announcement { purged: Hlc::from_millis(6), ..Announcement::default() };
+        receiver.announced(&from, &said).await;
+        assert!(!is_recovering(&receiver), "a new member has nothing that could be outdated");
+        receiver.store.reincarnate().await.expect("the disk works");
+        receiver.announced(&from, &said).await;
+        assert!(*receiver.outdated().borrow());
+    }
+
+    /// The door of the member "n1" to a store on an empty disk.
+    fn receiver() -> Receiver {
         let node = PeerId::new("n1").expect("a name");
         let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
         let seams = StoreSeams {
@@ -400,23 +436,69 @@ mod tests {
         };
         let disk = MemoryDisk::new();
         let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
-        let store = store.expect("memory opens");
-        let receiver = Receiver::new(store.clone(), limits());
-        let from = record(payload(b"1"), WALL).dot.lineage;
-        let said = Announcement {
-            recovery: Recovery::Complete,
-            remembers: None,
-            close: None,
-            stable: Hlc::ZERO,
-            purged: Hlc::from_millis(6),
-            forgotten: Vec::new(),
-            settings: None,
-        };
-        receiver.announced(&from, &said).await;
-        assert!(!receiver.is_recovering(), "a new member has nothing that could be outdated");
-        store.reincarnate().await.expect("the disk works");
-        receiver.announced(&from, &said).await;
-        assert!(*receiver.outdated().borrow());
+        Receiver::new(store.expect("memory opens"), limits())
+    }
+
+    /// A life of a member.
+    fn life(node: &str, number: u8) -> Lineage {
+        let node = PeerId::new(node).expect("a name");
+        let incarnation = Incarnation::from_bytes([number; 8]);
+        Lineage { origin: Origin { node, incarnation }, epoch: Epoch::new(1, 0) }
+    }
+
+    fn says(recovery: Recovery, remembered: &[&Lineage]) -> Announcement {
+        let remembered = remembered.iter().map(|life| life.origin.clone()).collect();
+        Announcement { recovery, remembered, ..Announcement::default() }
+    }
+
+    #[track_caller]
+    fn assert_vouches(receiver: &Receiver, life: &Lineage, expected: bool) {
+        let said = receiver.announcement(&life.origin.node);
+        assert_eq!(said.vouches_for(&life.origin), expected, "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_comes_with_an_empty_disk_is_vouched_for_in_its_first_life_only() {
+        let (receiver, first, second) = (receiver(), life("n2", 1), life("n2", 2));
+        let new = says(Recovery::New, &[]);
+        receiver.announced(&first, &new).await;
+        assert_vouches(&receiver, &first, true);
+        receiver.announced(&second, &new).await;
+        assert_vouches(&receiver, &second, false);
+        receiver.announced(&second, &says(Recovery::Recovering, &[])).await;
+        assert_vouches(&receiver, &second, false);
+        receiver.announced(&second, &says(Recovery::Complete, &[])).await;
+        assert_vouches(&receiver, &second, true);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_lost_its_disk_vouches_for_nobody_before_it_has_taken_over_whom_others_know()
+     {
+        let (receiver, first, second) = (receiver(), life("n2", 1), life("n2", 2));
+        let (us, third) = (life("n1", 9), life("n3", 1));
+        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        assert_vouches(&receiver, &second, true);
+        // A further member knows both of them in former lives.
+        receiver.announced(&third, &says(Recovery::Complete, &[&us, &first])).await;
+        assert!(is_recovering(&receiver));
+        assert_vouches(&receiver, &second, false);
+        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        assert_vouches(&receiver, &second, false);
+        assert_vouches(&receiver, &first, true);
+    }
+
+    #[tokio::test]
+    async fn what_a_member_says_of_others_is_believed_if_it_counts_and_nothing_else_is_known() {
+        let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
+        let (former, fourth) = (life("n3", 7), life("n4", 1));
+        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        receiver.announced(&second, &says(Recovery::New, &[&fourth])).await;
+        assert_vouches(&receiver, &fourth, false);
+        receiver.announced(&third, &says(Recovery::Complete, &[])).await;
+        receiver.announced(&second, &says(Recovery::Complete, &[&former, &fourth])).await;
+        assert_vouches(&receiver, &fourth, true);
+        assert_vouches(&receiver, &third, true);
     }
 
     /// Its disk went back to before deletions that are purged elsewhere: were it brought up to date now, it would claim to
@@ -432,19 +514,12 @@ mod tests {
         let wall = wall_millis(store.clock());
         let peer = record(payload(b"1"), wall);
         let (from, held) = (peer.dot.lineage.clone(), store.frontier());
-        let said = |purged| Announcement {
-            recovery: Recovery::Complete,
-            remembers: None,
-            close: None,
-            stable: Hlc::ZERO,
-            purged: Hlc::from_millis(purged),
-            forgotten: Vec::new(),
-            settings: None,
-        };
+        let said =
+            |purged| Announcement { purged: Hlc::from_millis(purged), ..Announcement::default() };
         receiver.announced(&from, &said(5)).await;
-        assert!(!receiver.is_recovering(), "what is purged is known here");
+        assert!(!is_recovering(&receiver), "what is purged is known here");
         receiver.announced(&from, &said(wall + 60_000)).await;
-        assert!(receiver.is_recovering(), "writes and reads go through another node");
+        assert!(is_recovering(&receiver), "writes and reads go through another node");
         let us = &from.origin.node;
         assert_eq!(
             receiver.announcement(us).recovery,

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{
-    Clock, ClockFault, ClockGuard, ClockOffset, Origin, PeerId, Receipt, Recovery, WriteId,
-};
+use quorum_core::{Clock, ClockFault, ClockGuard, ClockOffset, Origin, PeerId, Receipt, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 use tokio::sync::watch;
@@ -350,14 +348,14 @@ impl Service {
         }
         if *parts.writes.receiver.outdated().borrow() {
             reasons.push("outdated: this node's data is to be set aside".to_owned());
-        } else if parts.store.recovery() == Recovery::Recovering {
-            reasons.push(match parts.recovery.progress() {
-                Some(progress) => format!(
-                    "recovering: the data of {} of {} needed members is here, {} writes are missing",
-                    progress.covered, progress.needed, progress.missing
-                ),
-                None => "recovering".to_owned(),
-            });
+        } else {
+            match parts.writes.stamps_above() {
+                Ok(_) => {}
+                Err(WriteFailed::NoContact | WriteFailed::Recovering) => {
+                    reasons.push(parts.recovery.progress().to_string());
+                }
+                Err(failed) => reasons.push(format!("contact: {failed}")),
+            }
         }
         let differing = self.policies_differ();
         if !differing.is_empty() {
@@ -367,18 +365,11 @@ impl Service {
         if let Some(fault) = parts.writes.clock_guard.lock().fault() {
             reasons.push(format!("clock: {fault}"));
         }
-        match parts.writes.check_contact() {
-            Err(WriteFailed::NoContact) => {
-                reasons.push("contact: new data, and too few peers were heard yet".to_owned());
-            }
-            Err(failed) => reasons.push(format!("contact: {failed}")),
-            Ok(()) => {}
-        }
-        let connected =
-            parts.endpoint.peers().iter().filter(|peer| peer.connected_since.is_some()).count();
+        let counts = |peer: &&PeerStatus| peer.connected_since.is_some() && peer.counts;
+        let reachable = 1 + parts.endpoint.peers().iter().filter(counts).count();
         let needed = parts.writes.writer.policy().w();
-        if connected + 1 < needed {
-            reasons.push(format!("quorum: {} of {needed} needed members reachable", connected + 1));
+        if reachable < needed {
+            reasons.push(format!("quorum: {reachable} of {needed} needed members reachable"));
         }
         reasons
     }

@@ -106,7 +106,7 @@ pub struct PeerReport {
     /// Their bytes.
     #[serde(default)]
     pub repaired_bytes: u64,
-    /// Whether its acks and answers count: not while it is recovering from a loss of its data.
+    /// Whether its acks and answers count: not while it is new or recovering from a loss of its data.
     #[serde(default)]
     pub counts: bool,
     /// Why the link is down, or went down last.

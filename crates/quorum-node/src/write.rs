@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use quorum_core::planted::{self, Bug};
 use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
-    Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
-    Random, ReadAnswer, ReadTracker, Receipt, Record, Replicator, Reply, Unavailable, Version,
-    WriteError, WriteId, deadline_after, wall_millis,
+    Hlc, Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
+    Random, ReadAnswer, ReadTracker, Receipt, Record, Recovery, Replicator, Reply, Unavailable,
+    Version, WriteError, WriteId, deadline_after, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -86,8 +86,8 @@ pub enum WriteFailed {
     /// one that was committed. Nothing happened; write through another node.
     #[error("not applied: this node has lost its data and is recovering")]
     Recovering,
-    /// This node's data is new, and too few peers were heard since it started: it does not know whether it has lost what it
-    /// acknowledged before, nor above what its versions must lie. Nothing happened; try again when peers are there.
+    /// This node's data is new, and too few peers were heard: it does not know whether it has lost what it acknowledged
+    /// before, or above what its versions must lie. Nothing happened; try again when peers are there.
     #[error("not applied: this node's data is new and it has not heard from enough peers yet")]
     NoContact,
     /// A retry could not be looked up at enough members. Nothing happened now; what became of the earlier attempt is not
@@ -198,8 +198,8 @@ impl<N: Replicator + Inquirer> Writes<N> {
         self.vouched_for(request).instrument(span).await
     }
 
-    /// The outcome, unless this node has learned meanwhile that it had lost what it acknowledged. A member with an empty
-    /// disk hears that from the first peer, which may be the one whose ack completes the quorum: by then the write is
+    /// The outcome, unless this node has learned meanwhile that it had lost what it acknowledged. A member whose disk was
+    /// rolled back hears that from a peer, which may be the one whose ack completes the quorum: by then the write is
     /// stamped without knowing what was committed with this node's lost copy, and perhaps below it.
     async fn vouched_for(&self, request: WriteRequest) -> Result<Receipt, WriteFailed> {
         let losses = self.writer.store().losses();
@@ -283,7 +283,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
             if let Some((record, overwritten)) =
                 self.find_anywhere(&op, kind, options.w, deadline).await?
             {
-                if self.is_recovering() {
+                if !self.counts() {
                     return Err(lost_unawares(op.write_id));
                 }
                 options.timeout = Some(deadline.saturating_duration_since(self.clock.now()));
@@ -294,10 +294,10 @@ impl<N: Replicator + Inquirer> Writes<N> {
                 break;
             }
         }
-        if self.is_recovering() {
-            return Err(self.turned_away(WriteFailed::Recovering));
+        match self.stamps_above() {
+            Ok(told) => self.writer.store().observe(told),
+            Err(failed) => return Err(self.turned_away(failed)),
         }
-        self.check_contact().map_err(|failed| self.turned_away(failed))?;
         if self.policies.of(&op.namespace).is_linearizable() {
             if let Some(fault) = self.clock_guard.lock().fault() {
                 return Err(self.turned_away(WriteFailed::Clock(fault)));
@@ -311,12 +311,18 @@ impl<N: Replicator + Inquirer> Writes<N> {
         Ok(self.writer.commit(op, options).await?)
     }
 
-    /// A member that has claimed, durably, to hold everything up to a time stamps above that, and nobody purges beyond it. One
-    /// that has not got there yet must hear first what others have passed: a write below that may be taken by nobody.
-    pub(crate) fn check_contact(&self) -> Result<(), WriteFailed> {
+    /// Above what this node stamps what it is given to write, if it may take any.
+    ///
+    /// It must hold what it once acknowledged, or it could stamp below that. A member that has claimed, durably, to hold
+    /// everything up to a time stamps above that, and nobody purges beyond it. One that has not got there yet must hear first
+    /// what others have passed: a write below that may be taken by nobody.
+    pub(crate) fn stamps_above(&self) -> Result<Hlc, WriteFailed> {
         let (store, members) = (self.writer.store(), self.members.count());
-        if members == 1 || store.has_claimed() {
-            return Ok(());
+        match self.receiver.recovery() {
+            Recovery::New => return Err(WriteFailed::NoContact),
+            Recovery::Recovering => return Err(WriteFailed::Recovering),
+            Recovery::Complete if store.has_claimed() => return Ok(Hlc::ZERO),
+            Recovery::Complete => {}
         }
         let told = self.receiver.watermark().told(&store.lineage().origin.node, members);
         let told = told.ok_or(WriteFailed::NoContact)?;
@@ -324,8 +330,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
         if by > self.clock_guard.lock().skew_max() {
             return Err(WriteFailed::Refused(StoreError::FromTheFuture { by }));
         }
-        store.observe(told);
-        Ok(())
+        Ok(told)
     }
 
     /// The newest version of the key that a majority knows.
@@ -428,7 +433,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
     ) -> (Seen, Result<ReadTracker, TooFewAnswers>) {
         let policy_w = self.policies.of(&op.namespace).write().w();
         let needed = self.members.count() - w.unwrap_or(policy_w).min(policy_w) + 1;
-        let vouches = !self.is_recovering() && self.writer.store().knows_all_of(&op.write_id);
+        let vouches = self.counts() && self.writer.store().knows_all_of(&op.write_id);
         let own = if vouches {
             ReadAnswer::Held(None)
         } else {
@@ -454,9 +459,9 @@ impl<N: Replicator + Inquirer> Writes<N> {
         (seen, outcome)
     }
 
-    /// Whether this node has lost what it acknowledged before and does not have everything again.
-    pub(crate) fn is_recovering(&self) -> bool {
-        self.receiver.is_recovering()
+    /// Whether what this node says of what it holds counts: it holds whatever it once acknowledged.
+    pub(crate) fn counts(&self) -> bool {
+        self.receiver.recovery().counts()
     }
 
     /// The record that an earlier write with the same id left here, and whether another write has overwritten it since.

@@ -75,7 +75,7 @@ impl in_process::Start for Start {
         loop {
             let reasons = node.service().not_ready();
             // The two others have not both dialled as soon as one is enough.
-            let reached = node.service().peers().iter().filter(|peer| peer.connected).count();
+            let reached = node.service().peers().iter().filter(|peer| peer.counts).count();
             if reasons.is_empty() && reached == 2 {
                 return Ok(Running { node, value_bytes });
             }

@@ -16,4 +16,6 @@ pub use exchange::{ExchangePlan, ExchangeSight};
 pub use handshake::{HandshakeFault, check_hello, check_welcome};
 pub use ledger::{AckOfLane, Ledger, LedgerError, Sent};
 pub use snapshot::SnapshotSeat;
-pub use state::{FrameSize, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Rings};
+pub use state::{
+    FrameSize, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Reported, Rings,
+};

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::announcement::{Announcement, counts};
+use crate::announcement::Announcement;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
-use crate::id::{Incarnation, PeerId};
+use crate::id::PeerId;
 use crate::ports::{Incoming, PeerReply, Reply, StandIn};
 use crate::replication::{Deferred, owed_to};
 use crate::version::{Dot, Lineage, Origin, Version};
@@ -30,6 +30,19 @@ pub struct Rings {
     pub large: bool,
     /// The catch-up lane: it may find work.
     pub catch_up: bool,
+}
+
+/// What follows from what a peer said of what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[expect(clippy::exhaustive_enums, reason = "networks act on every case")]
+pub enum Reported {
+    /// Nothing.
+    Nothing,
+    /// There may be something to ask for, and somebody else to ask.
+    News,
+    /// The link has hung up on it: whoever keeps the connection should look.
+    TooMuch,
 }
 
 impl Rings {
@@ -436,23 +449,23 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         taken
     }
 
-    /// The peer says what it durably holds beyond what it said before, if anything. Tells whether that is news.
+    /// The peer says what it durably holds beyond what it said before, if anything.
     ///
     /// All that a peer says on one connection is no longer than one frame could say it: if it were, the link
     /// [hangs up](Self::hang_up), and the next welcome tells what is so.
-    pub fn reported(&mut self, more: Option<&Frontier>) -> bool {
+    pub fn reported(&mut self, more: Option<&Frontier>) -> Reported {
         // A connection that was given up says nothing more.
         if self.known.is_none() {
-            return false;
+            return Reported::Nothing;
         }
         // What nobody waits for any more is held by the peer if it ever said so.
         self.prune();
-        let Some(known) = &mut self.known else { return false };
+        let Some(known) = &mut self.known else { return Reported::Nothing };
         if let Some(more) = more {
             self.said.merge(more);
             if bytes_at_least(&self.said) > self.config.frame_bytes_max {
                 self.hang_up();
-                return false;
+                return Reported::TooMuch;
             }
         }
         known.merge(&self.said);
@@ -469,19 +482,14 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let answered = bytes_at_least(known).max(bytes_at_least(&self.under_way));
         if answered > 2 * self.config.frame_bytes_max {
             self.hang_up();
-            return false;
+            return Reported::TooMuch;
         }
-        more.is_some()
+        if more.is_some() { Reported::News } else { Reported::Nothing }
     }
 
-    /// What the peer says of itself, and the incarnation in which it was last known complete here.
-    pub fn announced(
-        &mut self,
-        lineage: &Lineage,
-        said: Announcement,
-        remembered: Option<Incarnation>,
-    ) {
-        self.counts = counts(remembered, lineage.origin.incarnation, said.recovery);
+    /// What the peer says of itself.
+    pub fn announced(&mut self, said: Announcement) {
+        self.counts = said.recovery.counts();
         self.announcement = Some(said);
     }
 

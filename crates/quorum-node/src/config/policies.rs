@@ -113,6 +113,12 @@ impl Policies {
         self.iter().map(|policy| policy.write().w()).fold(self.default.write().w(), usize::min)
     }
 
+    /// The most copies that any policy asks for. A request may still ask for more.
+    #[must_use]
+    pub fn largest_w(&self) -> usize {
+        self.iter().map(|policy| policy.write().w()).fold(self.default.write().w(), usize::max)
+    }
+
     /// What members compare to see whether they were told the same: equal for equal rules, in
     /// whatever order they are written.
     #[must_use]

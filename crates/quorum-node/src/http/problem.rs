@@ -271,7 +271,7 @@ impl Problem {
                 "the node has lost its data and does not have everything again; nothing was written, use another node".into()
             }
             Self::NoContact => {
-                "the node's data is new and it has not heard from enough peers since it started; nothing was written, try again when they are there".into()
+                "the node's data is new and it has not heard from enough peers; nothing was written, try again when they are there (`readyz` and `status` say how many it needs)".into()
             }
             Self::WriteExpired { write_id } => {
                 format!("what became of write {write_id} is no longer known: read its key")

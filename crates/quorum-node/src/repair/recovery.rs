@@ -1,15 +1,19 @@
-//! Brings a node that has lost its data back to where its acks count: watches what others hold, and says when it is all
-//! here.
+//! Brings a node to where its acks count: sees whether others vouch that its data is new, or watches what they hold until
+//! what was lost is all here.
 
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quorum_core::{PeerId, Recovery, RecoveryProgress, RecoveryTargets, Source};
+use quorum_core::{
+    Origin, PeerId, Recovery, RecoveryProgress, RecoveryTargets, Source, vouchers_needed,
+};
 use quorum_transport::PeerStatus;
 
+use crate::config::Policies;
 use crate::store::Store;
 
-/// How far a recovery is; nothing while there is none.
+/// How far a node is from where its acks count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RecoveryWatch {
     state: Arc<Mutex<State>>,
@@ -18,51 +22,93 @@ pub(crate) struct RecoveryWatch {
 #[derive(Debug, Default)]
 struct State {
     targets: RecoveryTargets,
-    progress: Option<RecoveryProgress>,
+    progress: Progress,
     /// What the log said last.
     logged: u64,
 }
 
+/// How far a node is from where its acks count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Progress {
+    /// It counts, or nobody has looked yet.
+    #[default]
+    None,
+    /// Its data is new: so many connected peers know it in this life, and in no former one, of so many.
+    New { vouching: usize, needed: usize },
+    /// It lost its data.
+    Recovering(RecoveryProgress),
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(out, "contact: too few peers were heard since the start"),
+            Self::New { vouching, needed } => write!(
+                out,
+                "contact: new data, and {vouching} of {needed} needed peers are connected and say that it was never there before"
+            ),
+            Self::Recovering(RecoveryProgress { covered, needed, missing, .. }) => write!(
+                out,
+                "recovering: the data of {covered} of {needed} needed members is here, {missing} writes are missing"
+            ),
+        }
+    }
+}
+
 impl RecoveryWatch {
-    /// How far the recovery is that is under way.
-    pub(crate) fn progress(&self) -> Option<RecoveryProgress> {
+    /// How far the node is.
+    pub(crate) fn progress(&self) -> Progress {
         self.state.lock().progress
     }
 
-    /// Looks at the others, and ends the recovery once everything is here. `w` is the smallest write quorum.
-    pub(crate) async fn look(&self, store: &Store, peers: &[PeerStatus], w: usize) {
-        if store.recovery() != Recovery::Recovering {
+    /// Looks at the others, and lets the node count once nothing stands against it.
+    pub(crate) async fn look(
+        &self,
+        store: &Store,
+        peers: impl FnOnce() -> Vec<PeerStatus>,
+        policies: &Policies,
+    ) {
+        let recovery = store.recovery();
+        if recovery == Recovery::Complete {
             *self.state.lock() = State::default();
             return;
         }
-        let needed = RecoveryTargets::needed(peers.len() + 1, w);
-        let progress = {
-            let mut state = self.state.lock();
-            let progress = state.targets.look(&store.frontier(), peers.iter().map(seen), needed);
-            state.note(progress);
-            progress
-        };
-        if !progress.is_over {
-            return;
-        }
-        if progress.may_have_lost {
-            tracing::error!(
-                covered = progress.covered,
-                needed,
-                "more members have lost their data than the write quorum can bear: committed writes may be gone; going on with what is left"
-            );
-        }
+        let why = self.state.lock().counts(recovery, store, &peers(), policies);
+        let Some(why) = why else { return };
         match store.set_recovery(Recovery::Complete).await {
-            Ok(()) => tracing::info!("recovered: this node's acks and answers count again"),
-            Err(error) => tracing::warn!(%error, "the end of the recovery could not be written"),
+            Ok(()) => tracing::info!("{why}"),
+            Err(error) => tracing::warn!(%error, "it could not be written that this node counts"),
         }
     }
 }
 
 impl State {
-    fn note(&mut self, progress: RecoveryProgress) {
+    /// Why the node counts from now on, if it does.
+    fn counts(
+        &mut self,
+        recovery: Recovery,
+        store: &Store,
+        peers: &[PeerStatus],
+        policies: &Policies,
+    ) -> Option<&'static str> {
+        let n = peers.len() + 1;
+        if recovery == Recovery::New {
+            let us = store.lineage().origin;
+            let vouching = peers.iter().filter(|peer| vouches(peer, &us)).count();
+            let needed = vouchers_needed(n, policies.largest_w());
+            self.progress = Progress::New { vouching, needed };
+            return (vouching >= needed)
+                .then_some("this node's data is new: its acks and answers count");
+        }
+        let needed = RecoveryTargets::needed(n, policies.smallest_w());
+        let progress = self.refill(store, peers, needed);
+        progress.is_over.then_some("recovered: this node's acks and answers count again")
+    }
+
+    fn refill(&mut self, store: &Store, peers: &[PeerStatus], needed: usize) -> RecoveryProgress {
+        let progress = self.targets.look(&store.frontier(), peers.iter().map(seen), needed);
         let is_far = progress.missing.abs_diff(self.logged) > self.logged / 10;
-        if self.progress.is_none() || is_far {
+        if !matches!(self.progress, Progress::Recovering(_)) || is_far {
             self.logged = progress.missing;
             tracing::info!(
                 missing = progress.missing,
@@ -71,8 +117,21 @@ impl State {
                 "recovering"
             );
         }
-        self.progress = Some(progress);
+        if progress.is_over && progress.may_have_lost {
+            tracing::error!(
+                covered = progress.covered,
+                needed,
+                "more members have lost their data than the write quorum can bear: committed writes may be gone; going on with what is left"
+            );
+        }
+        self.progress = Progress::Recovering(progress);
+        progress
     }
+}
+
+fn vouches(peer: &PeerStatus, us: &Origin) -> bool {
+    let said = peer.connected_since.and(peer.announcement.as_ref());
+    said.is_some_and(|said| said.vouches_for(us))
 }
 
 fn seen(peer: &PeerStatus) -> (&PeerId, Source<'_>) {

@@ -218,7 +218,7 @@ impl Scrub {
 
     /// Compares a range with a peer.
     async fn compare(&self, after: Option<&Bytes>, page: &ScrubPage, turn: usize) {
-        if self.store().recovery() == Recovery::Recovering {
+        if self.store().recovery() != Recovery::Complete {
             return;
         }
         let mut peers = self.service.endpoint().peers();

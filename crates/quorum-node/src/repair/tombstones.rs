@@ -47,7 +47,7 @@ impl Round<'_> {
     /// Does what can be done now. Tells how many tombstones were purged.
     pub(crate) async fn run(&self) -> u64 {
         // What this node lacks, or a time that is wrong, must not be promised to anybody.
-        if self.store.recovery() == Recovery::Recovering {
+        if self.store.recovery() != Recovery::Complete {
             return 0;
         }
         match self.close_and_purge().await {

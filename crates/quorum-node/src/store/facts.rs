@@ -199,13 +199,22 @@ impl Store {
             || write_id_millis(write_id).is_some_and(|made| made > surely_later)
     }
 
-    /// The life in which a member was last known to be complete.
+    /// The life in which a member is known.
     #[must_use]
     pub fn remembered(&self, node: &PeerId) -> Option<Incarnation> {
         self.shared.facts.read().remembered.get(node).copied()
     }
 
-    /// Remembers durably that a member is complete in this life.
+    /// The lives in which members are known.
+    pub(crate) fn everybody_remembered(&self) -> Vec<Origin> {
+        let facts = self.shared.facts.read();
+        let lives = facts.remembered.iter();
+        lives
+            .map(|(node, incarnation)| Origin { node: node.clone(), incarnation: *incarnation })
+            .collect()
+    }
+
+    /// Remembers durably that a member is known in this life.
     ///
     /// # Errors
     ///

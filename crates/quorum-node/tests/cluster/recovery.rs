@@ -102,3 +102,32 @@ async fn a_member_whose_data_is_new_takes_no_write_before_it_has_reached_a_peer(
     mesh.linked().await;
     mesh.stop_all().await;
 }
+
+/// Of three members that begin with nothing, one has not been met: it may have lived with one of the others, whose disk
+/// was lost since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mesh_takes_its_first_write_once_its_members_have_met() {
+    let mut mesh = Mesh::start(3).await;
+    for index in 0..3 {
+        mesh.stop(index).await;
+        std::fs::remove_dir_all(mesh.data_dir(index)).expect("its data directory");
+    }
+    mesh.restart(0).await;
+    mesh.restart(1).await;
+    let service = mesh.service(0);
+    until("the other one vouches for it", async || {
+        service.not_ready().iter().any(|reason| reason.contains("1 of 2 needed peers"))
+    })
+    .await;
+    let outcome = service.write(mesh::put("k", "v")).await;
+    assert!(matches!(outcome, Err(WriteFailed::NoContact)), "{outcome:?}");
+    mesh.restart(2).await;
+    mesh::commit(&service, mesh::put("k", "v")).await;
+    // From then on, two of them do.
+    mesh.linked().await;
+    mesh.stop(2).await;
+    mesh.stop(0).await;
+    mesh.restart(0).await;
+    mesh::commit(&mesh.service(0), mesh::put("k", "w")).await;
+    mesh.stop_all().await;
+}

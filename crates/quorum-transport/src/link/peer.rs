@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorum_core::{
-    Announcement, Answer, ClockOffset, Dot, FrameSize, Frontier, Incarnation, Incoming, Lineage,
-    Link, LinkConfig, LinkWord, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Reply,
-    ReplyTo, Rings, Sent, Unavailable,
+    Announcement, Answer, ClockOffset, Dot, FrameSize, Frontier, Incoming, Lineage, Link,
+    LinkConfig, LinkWord, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Reply,
+    ReplyTo, Reported, Rings, Sent, Unavailable,
 };
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
@@ -295,22 +295,21 @@ impl Peer {
 
     /// The peer says what it durably holds now, or that it is what it said last.
     pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
-        let mut state = self.state.lock();
-        if state.link.reported(frontier) {
-            self.news.notify_one();
-        } else if state.link.is_stale() {
-            self.look_at_connection.notify_one();
+        match self.state.lock().link.reported(frontier) {
+            Reported::Nothing => {}
+            Reported::News => self.news.notify_one(),
+            Reported::TooMuch => self.look_at_connection.notify_one(),
         }
     }
 
-    /// What the peer says of itself, and the incarnation in which it was last known complete here.
-    pub(crate) fn announced(
-        &self,
-        lineage: &Lineage,
-        said: Announcement,
-        remembered: Option<Incarnation>,
-    ) {
-        self.state.lock().link.announced(lineage, said, remembered);
+    /// What the peer says of itself.
+    pub(crate) fn announced(&self, said: Announcement) {
+        self.state.lock().link.announced(said);
+    }
+
+    /// Whether its acks and answers count.
+    pub(crate) fn counts(&self) -> bool {
+        self.state.lock().link.view().counts
     }
 
     /// The lineage in which the peer numbers its writes, as of its last welcome.

@@ -61,7 +61,7 @@ fn announcement() -> Announcement {
     let hlc = Hlc::from_millis(1_700_000_000_000);
     Announcement {
         recovery: Recovery::Recovering,
-        remembers: Some(Incarnation::from_bytes([3; 8])),
+        remembered: vec![lineage("n3").origin],
         close: Some(Close { hlc, covers: frontier() }),
         stable: hlc,
         purged: Hlc::ZERO,

@@ -1,6 +1,6 @@
 //! Whatever one member holds and another lacks gets there, also if whoever wrote it is gone; and it gets there once.
 
-use quorum_core::{Announcement, Busy, HandshakeRefusal, Recovery, ReplicaStore, Standing};
+use quorum_core::{Busy, HandshakeRefusal, Recovery, ReplicaStore, Standing};
 use quorum_transport::testing::{Faults, Loopback, Relay, eventually};
 
 use crate::support::{GRACE, Levers, Node, converged, empty};
@@ -156,21 +156,17 @@ async fn a_member_that_is_recovering_does_not_count() {
     first.commit("k", "w", 2).await.expect("committed");
 }
 
-/// An empty disk under a remembered name is a wipe, whatever it says itself; its former acks are gone with its disk.
+/// It does not count before it is known whether it lived before, and its former acks are gone with its disk.
 #[tokio::test]
 async fn an_ack_is_withdrawn_when_its_member_comes_back_without_its_disk() {
     let (mesh, mut nodes) = crate::support::running(3).await;
     let third = nodes.pop().expect("three nodes");
     third.stop().await;
     let (first, second) = (&nodes[0], &nodes[1]);
-    let remembered = ReplicaStore::lineage(&*second.store).origin.incarnation;
     let timeout = std::time::Duration::from_secs(3);
     let write = first.commit_within("k", "v", 3, timeout);
     let wipe = async {
         eventually("the second has acknowledged", || first.heard.acks_of(&second.name) == 1).await;
-        // As a store does that keeps in mind which life of a member it knew.
-        let said = Announcement { remembers: Some(remembered), ..Announcement::default() };
-        *first.store.announcement.lock() = said;
         second.store.announcement.lock().recovery = Recovery::New;
         second.store.swap(empty(&second.name, 9));
         second.endpoint.reconnect();

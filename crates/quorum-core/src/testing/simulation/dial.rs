@@ -15,8 +15,8 @@ use crate::announcement::Announcement;
 use crate::clock::skew::SkewProbe;
 use crate::frontier::Frontier;
 use crate::link::{
-    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Sent,
-    check_welcome,
+    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Reported,
+    Sent, check_welcome,
 };
 use crate::observe::HandshakeRefusal;
 use crate::ports::{Clock, Incoming, ReplicaStore};
@@ -150,8 +150,7 @@ async fn heard_announcement<P: Program>(
 ) {
     let store = member.program.served();
     store.announced(from, &said).await;
-    let remembered = store.announcement(&peer.name).remembers;
-    peer.link(|link| link.announced(from, said, remembered));
+    peer.link(|link| link.announced(said));
 }
 
 async fn until_stale<P: Program>(member: &Member<P>, peer: &Peer, ours: &Lineage) -> Over {
@@ -401,7 +400,8 @@ async fn converse<P: Program>(
             Some(reply @ Message::ProbeReply { .. }) => {
                 let Some(sent_at) = sent_at.take() else { return Over };
                 probed(member, peer, reply, sent_at, theirs).await;
-                probe_at = clock.now() + PROBE_INTERVAL;
+                let counts = peer.link(|link| link.counts()) != Some(false);
+                probe_at = clock.now() + if counts { PROBE_INTERVAL } else { PROBE_INTERVAL / 10 };
             }
             _ => return Over,
         }
@@ -431,10 +431,10 @@ async fn probed<P: Program>(
     if probe.is_steady(now.saturating_duration_since(sent_at)) {
         *peer.offset.lock() = Some((probe.offset(), (now, wall)));
     }
-    if peer.link(|link| link.reported(frontier.as_ref())) {
-        peer.news.ring();
-    } else if peer.link(|link| link.is_stale()) {
-        peer.look_at_connection.ring();
+    match peer.link(|link| link.reported(frontier.as_ref())) {
+        Reported::Nothing => {}
+        Reported::News => peer.news.ring(),
+        Reported::TooMuch => peer.look_at_connection.ring(),
     }
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
     let is_over =

@@ -43,18 +43,16 @@ impl Mesh {
             adjust(config);
         };
         let local = LocalMesh::start_with_clocks(count, directory.path(), adjust, clock_of).await;
-        let mesh = Self { local: local.expect("a mesh"), _directory: directory };
-        mesh.linked().await;
-        mesh
+        Self { local: local.expect("a mesh"), _directory: directory }
     }
 
-    /// Returns once every running member has a link to every other running one.
+    /// Returns once every running member has a link to every other running one, whose acks count.
     pub(crate) async fn linked(&self) {
         let running = self.local.running().count();
         until("all links are up", async || {
             self.local.running().all(|node| {
                 let peers = node.service().peers();
-                peers.iter().filter(|peer| peer.connected).count() + 1 == running
+                peers.iter().filter(|peer| peer.connected && peer.counts).count() + 1 == running
             })
         })
         .await;

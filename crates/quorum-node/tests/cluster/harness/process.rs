@@ -68,12 +68,13 @@ impl Cluster {
         cluster
     }
 
-    /// Returns once every member has a link to every other.
+    /// Returns once every member has a link to every other, whose acks count.
     pub(crate) async fn linked(&self) {
         for node in &self.nodes {
             until("all links are up", async || {
                 node.json("/v1/peers").await.as_array().is_some_and(|peers| {
-                    peers.iter().all(|peer| peer["connected"] == Value::Bool(true))
+                    let is = |peer: &Value, field: &str| peer[field] == Value::Bool(true);
+                    peers.iter().all(|peer| is(peer, "connected") && is(peer, "counts"))
                 })
             })
             .await;

@@ -1,6 +1,8 @@
 //! What a peer is told, owed and believed while writers here wait for its word.
 
-use quorum_core::{Busy, Digest, Durability, Epoch, Hlc, Record, Recovery, Silent, WriteId};
+use quorum_core::{
+    Busy, Digest, Durability, Epoch, Hlc, Incarnation, Record, Recovery, Silent, WriteId,
+};
 
 use super::*;
 
@@ -31,10 +33,9 @@ fn brought_to_a_recovering_peer(now: Instant) -> (Peer, Dot, Frontier, mpsc::Rec
     let member = Member { name: name("peer"), address: "127.0.0.1:1".into() };
     let (config, beat) = (TransportConfig::default(), Beat::new(now));
     let peer = Peer::new(member, &config, beat, Arc::new(Silent), Arc::default());
-    let theirs = lineage("peer");
-    peer.connected(now, theirs.clone(), Frontier::new());
+    peer.connected(now, lineage("peer"), Frontier::new());
     let recovering = Announcement { recovery: Recovery::Recovering, ..Announcement::default() };
-    peer.announced(&theirs, recovering, Some(Incarnation::from_bytes([2; 8])));
+    peer.announced(recovering);
     let item = item(lineage("third"));
     let dot = item.record.as_ref().expect("it has one").dot.clone();
     let (replies, heard) = mpsc::channel(4);
