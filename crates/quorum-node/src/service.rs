@@ -240,9 +240,7 @@ impl Service {
     pub async fn status(&self, with_digest: bool) -> Result<NodeStatus, StoreError> {
         let parts = &self.parts;
         let policy = parts.writes.writer.policy();
-        let connected =
-            parts.endpoint.peers().iter().filter(|peer| peer.connected_since.is_some()).count();
-        let reachable = connected + 1;
+        let reachable = self.reachable();
         let (lineage, stats) = (parts.store.lineage(), parts.store.stats());
         let not_ready = self.not_ready();
         let exposure = self.exposure().await?;
@@ -365,13 +363,17 @@ impl Service {
         if let Some(fault) = parts.writes.clock_guard.lock().fault() {
             reasons.push(format!("clock: {fault}"));
         }
-        let counts = |peer: &&PeerStatus| peer.connected_since.is_some() && peer.counts;
-        let reachable = 1 + parts.endpoint.peers().iter().filter(counts).count();
-        let needed = parts.writes.writer.policy().w();
+        let (reachable, needed) = (self.reachable(), parts.writes.writer.policy().w());
         if reachable < needed {
             reasons.push(format!("quorum: {reachable} of {needed} needed members reachable"));
         }
         reasons
+    }
+
+    /// Members that can be counted on now, this one included.
+    fn reachable(&self) -> usize {
+        let counts = |peer: &&PeerStatus| peer.connected_since.is_some() && peer.counts;
+        1 + self.parts.endpoint.peers().iter().filter(counts).count()
     }
 
     /// Connected members whose effective policies are others than this node's.

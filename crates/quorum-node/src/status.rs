@@ -24,7 +24,7 @@ pub struct NodeStatus {
     pub members: usize,
     /// Copies a write needs unless it asks for another number.
     pub write_quorum: usize,
-    /// Members that can be reached, this node included.
+    /// Members that can be reached and count, this node included.
     pub reachable: usize,
     /// Whether enough members can be reached for a write to commit.
     pub quorum: bool,

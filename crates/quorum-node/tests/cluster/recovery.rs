@@ -123,6 +123,7 @@ async fn a_mesh_takes_its_first_write_once_its_members_have_met() {
     assert!(matches!(outcome, Err(WriteFailed::NoContact)), "{outcome:?}");
     mesh.restart(2).await;
     mesh::commit(&service, mesh::put("k", "v")).await;
+    drop(service);
     // From then on, two of them do.
     mesh.linked().await;
     mesh.stop(2).await;
