@@ -1,6 +1,7 @@
 //! What a member says of itself beside what it holds: whether it may be counted on, whom it knows, what its clock has
 //! closed, what it has purged, whom it has forgotten. Told with every hello and welcome, and again when it changes.
 
+use crate::acquaintance::Known;
 use crate::clock::hlc::Hlc;
 use crate::frontier::Frontier;
 use crate::id::{Digest, PeerId};
@@ -68,9 +69,9 @@ pub struct Close {
 pub struct Announcement {
     /// Whether the speaker holds what it acknowledged.
     pub recovery: Recovery,
-    /// The life in which the speaker knows each other member: the last one that was complete, or the first one that came.
+    /// Whom the speaker knows.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::wary_list::deserialize"))]
-    pub remembered: Vec<Origin>,
+    pub known: Vec<Known>,
     /// What the speaker's clock has closed; left out by a store that purges nothing.
     pub close: Option<Close>,
     /// Up to here the speaker durably holds every write of every member.
@@ -85,15 +86,22 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// The life in which the speaker knows a member.
+    /// How the speaker knows a member.
     #[must_use]
-    pub fn life_of(&self, member: &PeerId) -> Option<&Origin> {
-        self.remembered.iter().find(|life| life.node == *member)
+    pub fn known(&self, member: &PeerId) -> Option<&Known> {
+        self.known.iter().find(|known| known.life.node == *member)
     }
 
-    /// Whether the speaker knows this life of a member, and so knew no other one when the member came with an empty disk.
+    /// Whether the speaker vouches that the listener, which lives as `us` and began with an empty disk, never lived before.
     #[must_use]
-    pub fn vouches_for(&self, life: &Origin) -> bool {
-        self.recovery != Recovery::Recovering && self.life_of(&life.node) == Some(life)
+    pub fn vouches_for(&self, us: &Origin) -> bool {
+        let known = self.known(&us.node).filter(|_| self.recovery != Recovery::Recovering);
+        known.is_some_and(|known| known.vouches_for(us))
+    }
+
+    /// Whether the speaker knows that the listener, which lives as `us` and began with an empty disk, lived before.
+    #[must_use]
+    pub fn knows_of_a_loss(&self, us: &Origin) -> bool {
+        self.known(&us.node).is_some_and(|known| !known.vouches_for(us))
     }
 }

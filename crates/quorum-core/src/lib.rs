@@ -59,6 +59,7 @@
 //! # Ok::<(), quorum_core::QuorumError>(())
 //! ```
 
+mod acquaintance;
 mod announcement;
 mod clock;
 mod error;
@@ -88,6 +89,7 @@ mod writer;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use acquaintance::{Known, Repute};
 pub use announcement::{Announcement, Close, Recovery};
 pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};

@@ -6,11 +6,14 @@
 //! back, lacks nothing that was committed before.
 //!
 //! **New.** Nobody can tell from an empty disk alone whether its member lived before. So a member counts only once a number of
-//! others know it, durably, in its present life ([`vouchers_needed`]), and each of them says so only if it knew it in no
-//! other. A member that lives on an empty disk for the second time needs as many; at least W−1 of them are among those that
-//! knew its first life, and as long as no more than W−1 disks are lost at a time, its own among them, one of these still
-//! knows. Who has lost its disk vouches for nobody before it has everything again, and then it has taken over whom the
-//! others know, as it has taken over what they hold.
+//! others vouch for it, durably ([`vouchers_needed`]), each only if it knew it in no other life
+//! ([`Known`](crate::Known)). A member that lives on an empty disk for the second time needs as many; at least W−1 of them are
+//! among those that knew its first life, and as long as no more than W−1 disks are lost at a time, its own among them, one of
+//! these still knows. Who knows that it has lost its disk vouches for nobody; while it recovers it takes over whom the
+//! complete ones know, as it takes over what they hold.
+//!
+//! Both hold while N and W stay as they are: members that are configured otherwise one after the other, and a W that is raised,
+//! void the count for what was committed before.
 
 use std::collections::BTreeMap;
 

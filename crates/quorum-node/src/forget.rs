@@ -47,10 +47,9 @@ pub(crate) async fn forget(service: &Service, name: &PeerId) -> Result<Forgotten
     let frontier = store.frontier();
     let written = frontier.iter().map(|(lineage, _)| lineage.origin.clone());
     let heard = peer.lineage.map(|lineage| lineage.origin);
-    let remembered = store.remembered(name);
-    let remembered = remembered.map(|incarnation| Origin { node: name.clone(), incarnation });
+    let known = store.known(name).map(|known| known.life);
     let mut lives: Vec<Origin> = written.filter(|life| life.node == *name).collect();
-    lives.extend(heard.into_iter().chain(remembered).chain(service.watermark().origin(name)));
+    lives.extend(heard.into_iter().chain(known).chain(service.watermark().origin(name)));
     lives.sort_unstable();
     lives.dedup();
     if lives.is_empty() {

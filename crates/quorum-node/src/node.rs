@@ -113,7 +113,9 @@ impl Node {
             value_bytes_max: config.http.body_bytes_max.as_usize(),
             clock_skew_max: config.clock.skew_max,
         };
-        let receiver = Receiver::new(store.clone(), limits).with_settings(policies.digest());
+        let members = peers.iter().cloned().chain([local.clone()]);
+        let receiver =
+            Receiver::new(store.clone(), limits, members).with_settings(policies.digest());
         let endpoint = Endpoint::start(
             roster,
             &identity,

@@ -3,12 +3,13 @@
 //! [`admit`] is the whole rule. A record that cannot be right is refused for good; one whose clock is too far ahead is
 //! answered as busy, because either clock may be corrected; everything else is merged.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorum_core::{
-    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
-    LogSource, Origin, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
+    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, Known, KnownWrite,
+    Lineage, LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
     ReplicaStore, Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
 };
 use tokio::sync::watch;
@@ -107,6 +108,8 @@ impl Admitted {
 pub struct Receiver {
     store: Store,
     limits: AdmissionLimits,
+    /// All members of the mesh.
+    members: Arc<BTreeSet<PeerId>>,
     /// A digest of the settings that all members should share.
     settings: Option<Digest>,
     /// Writes that are being executed here.
@@ -116,18 +119,21 @@ pub struct Receiver {
     outdated: watch::Sender<bool>,
 }
 
-/// Members about whom one is believed, at most.
-const REMEMBERED_MAX: usize = 256;
 /// Lives that are remembered as forgotten, at most: an operator declares each.
 const FORGOTTEN_MAX: usize = 1_024;
 
 impl Receiver {
-    /// A door to this store.
+    /// A door to this store for these members.
     #[must_use]
-    pub fn new(store: Store, limits: AdmissionLimits) -> Self {
+    pub fn new(
+        store: Store,
+        limits: AdmissionLimits,
+        members: impl IntoIterator<Item = PeerId>,
+    ) -> Self {
+        let members = Arc::new(members.into_iter().collect());
         let (watermark, outdated) = (Watermark::default(), watch::Sender::new(false));
         let under_way = UnderWay::default();
-        Self { store, limits, settings: None, under_way, watermark, outdated }
+        Self { store, limits, members, settings: None, under_way, watermark, outdated }
     }
 
     /// The same door, which also tells peers these settings.
@@ -166,47 +172,28 @@ impl Receiver {
 
     /// What follows from a member's word: that this node has lost its data, or that the member is to be remembered.
     async fn conclude(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
-        let ours = self.store.lineage().origin;
-        let lived_before = said.life_of(&ours.node).is_some_and(|remembered| *remembered != ours);
-        if lived_before && self.store.recovery() == Recovery::New {
+        let us = self.store.lineage().origin;
+        if said.knows_of_a_loss(&us) && self.store.began_with_a_loss(&us).await? {
             tracing::warn!(
                 peer = %from.origin.node,
                 "this node lived before and its data directory is empty: recovering, its acks do not count until it has everything again"
             );
-            self.store.set_recovery(Recovery::Recovering).await?;
         }
         // What was answered to the member before must be in the frontier that it is told next: whoever knows that nobody
         // else holds a dot may declare it void.
         self.store.settle().await?;
-        self.get_to_know(&from.origin, said).await?;
+        // Of the others, whoever has not forgotten whom it knew is believed.
+        let told = said.known.iter().filter(|known| {
+            let node = &known.life.node;
+            said.recovery == Recovery::Complete
+                && *node != from.origin.node
+                && *node != us.node
+                && self.members.contains(node)
+        });
+        let told: Vec<Known> = told.cloned().collect();
+        let may_vouch = self.recovery() != Recovery::Recovering;
+        self.store.meet(&from.origin, said.recovery, may_vouch, &told).await?;
         self.heed_purges(from, said).await
-    }
-
-    /// Remembers in which life the member lives, and what it says about the others: see
-    /// [`vouchers_needed`](quorum_core::vouchers_needed).
-    async fn get_to_know(&self, from: &Origin, said: &Announcement) -> Result<(), StoreError> {
-        let (us, own) = (self.store.lineage().origin, self.recovery());
-        let known = |life: &Origin| self.store.remembered(&life.node);
-        let is_news = match said.recovery {
-            Recovery::Complete => true,
-            // Whoever has forgotten whom it knew cannot vouch that the member never lived before.
-            Recovery::New => own != Recovery::Recovering && known(from).is_none(),
-            Recovery::Recovering => false,
-        };
-        if is_news {
-            self.store.remember(from.clone()).await?;
-        }
-        if said.recovery != Recovery::Complete {
-            return Ok(());
-        }
-        for life in said.remembered.iter().take(REMEMBERED_MAX) {
-            // Its own word may be that of a disk that was lost; any former life will do.
-            let is_news = known(life).is_none() || own != Recovery::Complete;
-            if is_news && life.node != us.node && life.node != from.node {
-                self.store.remember(life.clone()).await?;
-            }
-        }
-        Ok(())
     }
 
     /// What follows from what the member has purged and whom it has forgotten.
@@ -293,7 +280,7 @@ impl ReplicaStore for Receiver {
     fn announcement(&self, _to: &PeerId) -> Announcement {
         Announcement {
             recovery: self.recovery(),
-            remembered: self.store.everybody_remembered(),
+            known: self.store.everybody_known(),
             close: self.watermark.close_of(&self.store.lineage().origin),
             stable: self.store.stable(),
             purged: self.store.purged(),
@@ -347,7 +334,7 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Silent, WriteId,
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Origin, Repute, Silent, WriteId,
     };
     use quorum_transport::TokioClock;
 
@@ -436,7 +423,8 @@ mod tests {
         };
         let disk = MemoryDisk::new();
         let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
-        Receiver::new(store.expect("memory opens"), limits())
+        let members = ["n1", "n2", "n3"].map(|name| PeerId::new(name).expect("a name"));
+        Receiver::new(store.expect("memory opens"), limits(), members)
     }
 
     /// A life of a member.
@@ -446,9 +434,10 @@ mod tests {
         Lineage { origin: Origin { node, incarnation }, epoch: Epoch::new(1, 0) }
     }
 
-    fn says(recovery: Recovery, remembered: &[&Lineage]) -> Announcement {
-        let remembered = remembered.iter().map(|life| life.origin.clone()).collect();
-        Announcement { recovery, remembered, ..Announcement::default() }
+    fn says(recovery: Recovery, vouched: &[&Lineage]) -> Announcement {
+        let known = |life: &&Lineage| Known { life: life.origin.clone(), repute: Repute::Vouched };
+        let known = vouched.iter().map(known).collect();
+        Announcement { recovery, known, ..Announcement::default() }
     }
 
     #[track_caller]
@@ -460,15 +449,22 @@ mod tests {
     #[tokio::test]
     async fn a_member_that_comes_with_an_empty_disk_is_vouched_for_in_its_first_life_only() {
         let (receiver, first, second) = (receiver(), life("n2", 1), life("n2", 2));
-        let new = says(Recovery::New, &[]);
-        receiver.announced(&first, &new).await;
+        receiver.announced(&first, &says(Recovery::New, &[])).await;
         assert_vouches(&receiver, &first, true);
-        receiver.announced(&second, &new).await;
+        receiver.announced(&second, &says(Recovery::New, &[])).await;
         assert_vouches(&receiver, &second, false);
-        receiver.announced(&second, &says(Recovery::Recovering, &[])).await;
-        assert_vouches(&receiver, &second, false);
+        assert!(receiver.announcement(&second.origin.node).knows_of_a_loss(&second.origin));
+    }
+
+    /// The disk went back to before the member was complete; it has lost what it acknowledged since.
+    #[tokio::test]
+    async fn a_member_that_was_complete_and_says_that_it_is_new_is_told_of_its_loss() {
+        let (receiver, second) = (receiver(), life("n2", 1));
+        receiver.announced(&second, &says(Recovery::New, &[])).await;
         receiver.announced(&second, &says(Recovery::Complete, &[])).await;
-        assert_vouches(&receiver, &second, true);
+        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        assert_vouches(&receiver, &second, false);
+        assert!(receiver.announcement(&second.origin.node).knows_of_a_loss(&second.origin));
     }
 
     #[tokio::test]
@@ -481,24 +477,21 @@ mod tests {
         // A further member knows both of them in former lives.
         receiver.announced(&third, &says(Recovery::Complete, &[&us, &first])).await;
         assert!(is_recovering(&receiver));
-        assert_vouches(&receiver, &second, false);
         receiver.announced(&second, &says(Recovery::New, &[])).await;
         receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
         assert_vouches(&receiver, &second, false);
-        assert_vouches(&receiver, &first, true);
+        assert_vouches(&receiver, &first, false);
     }
 
     #[tokio::test]
-    async fn what_a_member_says_of_others_is_believed_if_it_counts_and_nothing_else_is_known() {
+    async fn what_is_said_of_others_is_believed_of_complete_members_about_members() {
         let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
-        let (former, fourth) = (life("n3", 7), life("n4", 1));
-        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
-        receiver.announced(&second, &says(Recovery::New, &[&fourth])).await;
-        assert_vouches(&receiver, &fourth, false);
-        receiver.announced(&third, &says(Recovery::Complete, &[])).await;
-        receiver.announced(&second, &says(Recovery::Complete, &[&former, &fourth])).await;
-        assert_vouches(&receiver, &fourth, true);
+        let stranger = life("n4", 1);
+        receiver.announced(&second, &says(Recovery::New, &[&third])).await;
+        assert_vouches(&receiver, &third, false);
+        receiver.announced(&second, &says(Recovery::Complete, &[&third, &stranger])).await;
         assert_vouches(&receiver, &third, true);
+        assert_vouches(&receiver, &stranger, false);
     }
 
     /// Its disk went back to before deletions that are purged elsewhere: were it brought up to date now, it would claim to

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorum_core::{Clock, ClockFault, ClockGuard, ClockOffset, Origin, PeerId, Receipt, WriteId};
+use quorum_core::{Clock, ClockFault, ClockGuard, ClockOffset, PeerId, Receipt, WriteId};
 use quorum_metrics::Metrics;
 use quorum_transport::{Endpoint, NodeIdentity, PeerStatus, TransportError};
 use tokio::sync::watch;
@@ -446,11 +446,8 @@ impl Service {
             return false;
         }
         let heard = peer.lineage.as_ref().map(|lineage| lineage.origin.clone());
-        let remembered = || {
-            let incarnation = store.remembered(&peer.peer)?;
-            Some(Origin { node: peer.peer.clone(), incarnation })
-        };
-        let last = self.watermark().origin(&peer.peer).or(heard).or_else(remembered);
+        let known = || Some(store.known(&peer.peer)?.life);
+        let last = self.watermark().origin(&peer.peer).or(heard).or_else(known);
         last.is_some_and(|life| forgotten.contains(&life))
     }
 

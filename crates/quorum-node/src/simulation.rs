@@ -163,7 +163,8 @@ impl Subject for SimulatedNodes {
             open().or_else(|_| open()).expect("a simulated disk fails once at a time");
         let limits =
             AdmissionLimits { value_bytes_max: VALUE_BYTES_MAX, clock_skew_max: CLOCK_SKEW_MAX };
-        let receiver = Receiver::new(store.clone(), limits);
+        let members = seat.peers.iter().cloned().chain([seat.name.clone()]);
+        let receiver = Receiver::new(store.clone(), limits, members);
         let writer = QuorumWriter::new(
             policy,
             seat.name.clone(),

@@ -499,7 +499,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
 
 /// Of a write whose copy here does not count, since it was made without knowing what this node had acknowledged.
 fn lost_unawares(write_id: WriteId) -> WriteFailed {
-    let detail = "this node has lost its data, and may have stamped it below what was committed";
+    let detail = "this node's copy does not count: it has lost its data, or does not know yet whether it has";
     WriteFailed::Unsettled { write_id, detail: detail.to_owned() }
 }
 

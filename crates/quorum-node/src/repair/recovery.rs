@@ -33,8 +33,9 @@ pub(crate) enum Progress {
     /// It counts, or nobody has looked yet.
     #[default]
     None,
-    /// Its data is new: so many connected peers know it in this life, and in no former one, of so many.
-    New { vouching: usize, needed: usize },
+    /// Its data is new: so many connected peers, of so many, vouch that it never lived before, and so many writes are missing
+    /// of what complete ones held when they were met.
+    New { vouching: usize, needed: usize, missing: u64 },
     /// It lost its data.
     Recovering(RecoveryProgress),
 }
@@ -43,9 +44,9 @@ impl fmt::Display for Progress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => write!(out, "contact: too few peers were heard since the start"),
-            Self::New { vouching, needed } => write!(
+            Self::New { vouching, needed, missing } => write!(
                 out,
-                "contact: new data, and {vouching} of {needed} needed peers are connected and say that it was never there before"
+                "contact: new data; {vouching} of {needed} needed peers are connected and vouch that there never was any, {missing} writes are missing"
             ),
             Self::Recovering(RecoveryProgress { covered, needed, missing, .. }) => write!(
                 out,
@@ -73,9 +74,10 @@ impl RecoveryWatch {
             *self.state.lock() = State::default();
             return;
         }
-        let why = self.state.lock().counts(recovery, store, &peers(), policies);
+        let us = store.lineage().origin;
+        let why = self.state.lock().counts(recovery, store, &us, &peers(), policies);
         let Some(why) = why else { return };
-        match store.set_recovery(Recovery::Complete).await {
+        match store.complete(&us, recovery).await {
             Ok(()) => tracing::info!("{why}"),
             Err(error) => tracing::warn!(%error, "it could not be written that this node counts"),
         }
@@ -88,17 +90,19 @@ impl State {
         &mut self,
         recovery: Recovery,
         store: &Store,
+        us: &Origin,
         peers: &[PeerStatus],
         policies: &Policies,
     ) -> Option<&'static str> {
         let n = peers.len() + 1;
         if recovery == Recovery::New {
-            let us = store.lineage().origin;
-            let vouching = peers.iter().filter(|peer| vouches(peer, &us)).count();
+            let vouching = peers.iter().filter(|peer| vouches(peer, us)).count();
             let needed = vouchers_needed(n, policies.largest_w());
-            self.progress = Progress::New { vouching, needed };
-            return (vouching >= needed)
-                .then_some("this node's data is new: its acks and answers count");
+            // In a mesh that lives already it must hold what the others do: they may have taken writes without it.
+            let missing = self.targets.look(&store.frontier(), peers.iter().map(seen), n).missing;
+            self.progress = Progress::New { vouching, needed, missing };
+            let counts = vouching >= needed && missing == 0;
+            return counts.then_some("this node's data is new: its acks and answers count");
         }
         let needed = RecoveryTargets::needed(n, policies.smallest_w());
         let progress = self.refill(store, peers, needed);
@@ -121,7 +125,7 @@ impl State {
             tracing::error!(
                 covered = progress.covered,
                 needed,
-                "more members have lost their data than the write quorum can bear: committed writes may be gone; going on with what is left"
+                "more members have lost their data than the write quorum can bear: committed writes, if there were any, may be gone; going on with what is left"
             );
         }
         self.progress = Progress::Recovering(progress);
@@ -130,7 +134,9 @@ impl State {
 }
 
 fn vouches(peer: &PeerStatus, us: &Origin) -> bool {
-    let said = peer.connected_since.and(peer.announcement.as_ref());
+    // Whose frontier is not known has been hung up on, perhaps because it begins another life.
+    let is_up = peer.connected_since.is_some() && peer.frontier.is_some();
+    let said = peer.announcement.as_ref().filter(|_| is_up);
     said.is_some_and(|said| said.vouches_for(us))
 }
 

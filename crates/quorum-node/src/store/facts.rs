@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorum_core::{Hlc, Incarnation, Origin, PeerId, Recovery, Stability, WriteId, wall_millis};
+use futures_util::future::try_join_all;
+use quorum_core::{
+    Hlc, Incarnation, Known, Origin, PeerId, Recovery, Repute, Stability, WriteId, wall_millis,
+};
 
 use super::Store;
 use super::error::StoreError;
@@ -12,7 +15,7 @@ use super::schema::{Corrupt, decode_node, decode_u64, encode_u64};
 use super::write_id_age::write_id_millis;
 
 const RECOVERY: &[u8] = b"recovery";
-const REMEMBERED: &[u8] = b"remembered/";
+const KNOWN: &[u8] = b"remembered/";
 const STABLE: &[u8] = b"stable";
 const PURGED: &[u8] = b"purged";
 const RECOVERED_AT: &[u8] = b"recovered_at";
@@ -22,7 +25,7 @@ const FORGOTTEN: &[u8] = b"forgotten/";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     recovery: Recovery,
-    remembered: BTreeMap<PeerId, Incarnation>,
+    known: BTreeMap<PeerId, Known>,
     /// When a recovery ended last, in milliseconds since the Unix epoch; 0 if none ever did.
     recovered_at: u64,
     stable: Hlc,
@@ -34,7 +37,7 @@ impl Default for Facts {
     fn default() -> Self {
         Self {
             recovery: Recovery::New,
-            remembered: BTreeMap::new(),
+            known: BTreeMap::new(),
             recovered_at: 0,
             stable: Hlc::ZERO,
             purged: Hlc::ZERO,
@@ -54,7 +57,7 @@ pub(crate) struct Losses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
     Recovery(Recovery),
-    Remembered(Origin),
+    Known(Known),
     /// The recovery ended at this time. Ids of writes that were overwritten by then may be missing.
     RecoveredAt(u64),
     /// Up to here everything that any member wrote is held.
@@ -77,12 +80,19 @@ impl Fact {
                 };
                 (Bytes::from_static(RECOVERY), Bytes::copy_from_slice(&[number]))
             }
-            Self::Remembered(origin) => {
-                let name = origin.node.as_str().as_bytes();
-                let mut key = BytesMut::with_capacity(REMEMBERED.len() + name.len());
-                key.put_slice(REMEMBERED);
+            Self::Known(Known { life, repute }) => {
+                let name = life.node.as_str().as_bytes();
+                let mut key = BytesMut::with_capacity(KNOWN.len() + name.len());
+                key.put_slice(KNOWN);
                 key.put_slice(name);
-                (key.freeze(), Bytes::copy_from_slice(origin.incarnation.as_bytes()))
+                let mut value = BytesMut::with_capacity(9);
+                value.put_slice(life.incarnation.as_bytes());
+                value.put_u8(match repute {
+                    Repute::Vouched => 0,
+                    Repute::Contested => 1,
+                    Repute::Complete => 2,
+                });
+                (key.freeze(), value.freeze())
             }
             Self::RecoveredAt(millis) => (Bytes::from_static(RECOVERED_AT), encode_u64(*millis)),
             Self::Stable(hlc) => (Bytes::from_static(STABLE), encode_u64(hlc.as_u64())),
@@ -109,10 +119,19 @@ impl Facts {
                 [2] => Recovery::Complete,
                 _ => return Err(Corrupt { what: "recovery" }),
             };
-        } else if let Some(name) = key.strip_prefix(REMEMBERED) {
-            let corrupt = Corrupt { what: "remembered incarnation" };
-            let incarnation = value.try_into().map_err(|_| corrupt)?;
-            self.remembered.insert(decode_node(name)?, Incarnation::from_bytes(incarnation));
+        } else if let Some(name) = key.strip_prefix(KNOWN) {
+            let corrupt = Corrupt { what: "how a member is known" };
+            let (incarnation, repute) = value.split_first_chunk().ok_or(corrupt)?;
+            let repute = match repute {
+                // As 0.1.0 wrote it, which knew no other.
+                [] | [0] => Repute::Vouched,
+                [1] => Repute::Contested,
+                [2] => Repute::Complete,
+                _ => return Err(corrupt),
+            };
+            let incarnation = Incarnation::from_bytes(*incarnation);
+            let life = Origin { node: decode_node(name)?, incarnation };
+            self.known.insert(life.node.clone(), Known { life, repute });
         } else if key == RECOVERED_AT {
             self.recovered_at = decode_u64(value)?;
         } else if key == STABLE {
@@ -131,8 +150,8 @@ impl Facts {
     pub(super) fn take(&mut self, fact: &Fact) {
         match fact {
             Fact::Recovery(recovery) => self.recovery = *recovery,
-            Fact::Remembered(origin) => {
-                self.remembered.insert(origin.node.clone(), origin.incarnation);
+            Fact::Known(known) => {
+                self.known.insert(known.life.node.clone(), known.clone());
             }
             Fact::RecoveredAt(millis) => self.recovered_at = *millis,
             Fact::Stable(hlc) => self.stable = self.stable.max(*hlc),
@@ -146,9 +165,7 @@ impl Facts {
     fn has(&self, fact: &Fact) -> bool {
         match fact {
             Fact::Recovery(recovery) => self.recovery == *recovery,
-            Fact::Remembered(origin) => {
-                self.remembered.get(&origin.node) == Some(&origin.incarnation)
-            }
+            Fact::Known(known) => self.known.get(&known.life.node) == Some(known),
             Fact::RecoveredAt(millis) => self.recovered_at == *millis,
             Fact::Stable(hlc) => self.stable >= *hlc,
             Fact::Purged(hlc) => self.purged >= *hlc,
@@ -178,6 +195,30 @@ impl Store {
     ///
     /// As for a write.
     pub async fn set_recovery(&self, recovery: Recovery) -> Result<(), StoreError> {
+        let _turn = self.shared.turn.lock().await;
+        self.recovery_is(recovery).await
+    }
+
+    /// Says durably that the store is complete, if it is still as incomplete, and lives the same life, as when that was seen.
+    pub(crate) async fn complete(&self, us: &Origin, from: Recovery) -> Result<(), StoreError> {
+        let _turn = self.shared.turn.lock().await;
+        if (self.recovery(), &self.lineage().origin) != (from, us) {
+            return Ok(());
+        }
+        self.recovery_is(Recovery::Complete).await
+    }
+
+    /// Says durably that a disk which began empty is that of a member that lived before.
+    pub(crate) async fn began_with_a_loss(&self, us: &Origin) -> Result<bool, StoreError> {
+        let _turn = self.shared.turn.lock().await;
+        let is_news = (self.recovery(), &self.lineage().origin) == (Recovery::New, us);
+        if is_news {
+            self.recovery_is(Recovery::Recovering).await?;
+        }
+        Ok(is_news)
+    }
+
+    async fn recovery_is(&self, recovery: Recovery) -> Result<(), StoreError> {
         if (self.recovery(), recovery) == (Recovery::Recovering, Recovery::Complete) {
             let now = wall_millis(&self.shared.clock);
             self.establish(Fact::RecoveredAt(now)).await?;
@@ -199,28 +240,34 @@ impl Store {
             || write_id_millis(write_id).is_some_and(|made| made > surely_later)
     }
 
-    /// The life in which a member is known.
+    /// How a member is known.
     #[must_use]
-    pub fn remembered(&self, node: &PeerId) -> Option<Incarnation> {
-        self.shared.facts.read().remembered.get(node).copied()
+    pub fn known(&self, node: &PeerId) -> Option<Known> {
+        self.shared.facts.read().known.get(node).cloned()
     }
 
-    /// The lives in which members are known.
-    pub(crate) fn everybody_remembered(&self) -> Vec<Origin> {
-        let facts = self.shared.facts.read();
-        let lives = facts.remembered.iter();
-        lives
-            .map(|(node, incarnation)| Origin { node: node.clone(), incarnation: *incarnation })
-            .collect()
+    /// How all members are known that are.
+    pub(crate) fn everybody_known(&self) -> Vec<Known> {
+        self.shared.facts.read().known.values().cloned().collect()
     }
 
-    /// Remembers durably that a member is known in this life.
-    ///
-    /// # Errors
-    ///
-    /// As for a write.
-    pub async fn remember(&self, origin: Origin) -> Result<(), StoreError> {
-        self.establish(Fact::Remembered(origin)).await
+    /// Takes in durably, in one sync, that a member said this of itself, and how it knows these others.
+    pub(crate) async fn meet(
+        &self,
+        from: &Origin,
+        recovery: Recovery,
+        may_vouch: bool,
+        told: &[Known],
+    ) -> Result<(), StoreError> {
+        let _turn = self.shared.turn.lock().await;
+        let facts: Vec<Fact> = {
+            let known = &self.shared.facts.read().known;
+            let met = Known::met(known.get(&from.node), from, recovery, may_vouch);
+            let join = |told: &Known| Known::joined(known.get(&told.life.node), told);
+            met.into_iter().chain(told.iter().map(join)).map(Fact::Known).collect()
+        };
+        try_join_all(facts.into_iter().map(|fact| self.establish(fact))).await?;
+        Ok(())
     }
 
     /// Up to here everything that any member wrote is durably held.
@@ -281,9 +328,10 @@ mod tests {
     fn facts_read_back_as_they_were_written() {
         let node = PeerId::new("n2").expect("a name");
         let origin = Origin { node, incarnation: Incarnation::from_bytes([7; 8]) };
+        let known = Known { life: origin.clone(), repute: Repute::Complete };
         let facts = [
             Fact::Recovery(Recovery::Complete),
-            Fact::Remembered(origin.clone()),
+            Fact::Known(known),
             Fact::RecoveredAt(5),
             Fact::Stable(Hlc::from_millis(7)),
             Fact::Purged(Hlc::from_millis(6)),
@@ -300,6 +348,8 @@ mod tests {
         assert_eq!(told, read);
         assert!(read.read(RECOVERY, &[9]).is_err());
         assert!(read.read(b"remembered/n1", &[1, 2]).is_err());
+        assert!(read.read(b"remembered/n1", &[1, 1, 1, 1, 1, 1, 1, 1, 3]).is_err());
+        read.read(b"remembered/n1", &[1; 8]).expect("as 0.1.0 wrote it");
         assert!(read.read(b"forgotten/short", &[]).is_err());
     }
 }

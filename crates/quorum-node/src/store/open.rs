@@ -166,6 +166,7 @@ pub(super) fn prepare(
         published: RwLock::new(published),
         lineages,
         facts: RwLock::new(facts.clone()),
+        turn: tokio::sync::Mutex::default(),
         damaged: Mutex::default(),
         changes: watch::Sender::new(kept.changes),
         engine: RwLock::new(Some(engine.clone())),

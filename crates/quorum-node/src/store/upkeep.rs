@@ -192,6 +192,7 @@ impl Store {
     ///
     /// Dropped halfway, the new incarnation may have begun or not.
     pub async fn reincarnate(&self) -> Result<Lineage, StoreError> {
+        let _turn = self.shared.turn.lock().await;
         if self.stable() == Hlc::ZERO {
             // Any claim may be among what the disk forgot: whoever has purged has done so relying on a claim that is lost.
             self.set_stable(Stability::LEAST_CLAIM).await?;

@@ -127,7 +127,7 @@ pub(crate) fn try_on_disk(directory: &Path) -> Result<Store, OpenError> {
 pub(crate) fn receiver(store: &Store) -> Receiver {
     let limits =
         AdmissionLimits { value_bytes_max: 1 << 20, clock_skew_max: Duration::from_secs(300) };
-    Receiver::new(store.clone(), limits)
+    Receiver::new(store.clone(), limits, [])
 }
 
 pub(crate) fn namespace() -> Namespace {

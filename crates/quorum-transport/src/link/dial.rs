@@ -34,9 +34,9 @@ use crate::verdicts::Verdicts;
 use crate::wire::codec;
 use crate::wire::message::{Control, Hello, LaneKind};
 
-/// Whatever is small and live goes first, and the past last.
 /// How many times more often a peer is probed that does not count yet: what changes that is told with the answer.
 const QUICKER: u32 = 10;
+/// Whatever is small and live goes first, and the past last.
 const LARGE_PRIORITY: i32 = -1;
 const CATCH_UP_PRIORITY: i32 = -2;
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorum_core::{
     Announcement, Answer, Busy, Close, ClusterId, Digest, Durability, Epoch, Frontier, Hlc,
-    Incarnation, KnownWrite, Lineage, Newest, Origin, PeerId, Question, RangeEntry, Record,
-    Recovery, Refusal, Reply, SeqSet, StandIn, Unavailable, Version, WriteId,
+    Incarnation, Known, KnownWrite, Lineage, Newest, Origin, PeerId, Question, RangeEntry, Record,
+    Recovery, Refusal, Reply, Repute, SeqSet, StandIn, Unavailable, Version, WriteId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,7 +61,11 @@ fn announcement() -> Announcement {
     let hlc = Hlc::from_millis(1_700_000_000_000);
     Announcement {
         recovery: Recovery::Recovering,
-        remembered: vec![lineage("n3").origin],
+        known: vec![
+            Known { life: lineage("n3").origin, repute: Repute::Vouched },
+            Known { life: lineage("n4").origin, repute: Repute::Contested },
+            Known { life: lineage("n5").origin, repute: Repute::Complete },
+        ],
         close: Some(Close { hlc, covers: frontier() }),
         stable: hlc,
         purged: Hlc::ZERO,

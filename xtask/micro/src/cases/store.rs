@@ -112,7 +112,7 @@ fn merge(medium: Medium, records: u64) -> Repeat {
             value_bytes_max: StoreConfig::default().value_bytes_max,
             clock_skew_max: Duration::from_secs(300),
         };
-        let applied = block_on(Receiver::new(store.clone(), limits).apply(&from, batch));
+        let applied = block_on(Receiver::new(store.clone(), limits, []).apply(&from, batch));
         assert!(applied.replies.iter().all(|reply| *reply == Reply::Stored), "new records");
     })
 }

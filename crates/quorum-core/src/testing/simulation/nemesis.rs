@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const INTRUDER: u64 = 1_000;
 
 /// What may be done to a mesh.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Kill,
     CutPower,
@@ -36,11 +36,14 @@ enum Deed {
 /// Does things until the mesh is healed.
 pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
     let shared = &run.shared;
-    let deeds = deeds(&run);
+    let mut deeds = deeds(&run);
     // A run is either busy or quiet.
     let longest = random.between(shared.faults.pause.0 * 4, shared.faults.pause.1);
-    let mut losses_left = shared.losses_max;
-    let mut sufferers = Vec::new();
+    let mut sufferers: Vec<(usize, Deed)> = Vec::new();
+    let relentless = random.branch(20).happens(500) && deeds.contains(&Deed::Wipe);
+    if relentless {
+        deeds.extend([Deed::Wipe; 6]);
+    }
     while !deeds.is_empty() {
         let pause = random.between(shared.faults.pause.0, longest);
         shared.clock.sleep_until(shared.clock.now() + pause).await;
@@ -50,14 +53,18 @@ pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
         let deed = deeds[usize::try_from(random.below(deeds.len() as u64)).unwrap_or(0)];
         let victim = usize::try_from(random.below(shared.names.len() as u64)).unwrap_or(0);
         if matches!(deed, Deed::Wipe | Deed::LyingDisk) {
-            if losses_left == 0 || sufferers.contains(&victim) {
+            if relentless {
+                // Whoever counts again bears another loss, and so do the others.
+                sufferers.retain(|(member, deed)| *deed != Deed::Wipe || !run.counts(*member));
+            }
+            let suffers = sufferers.iter().any(|(member, _)| *member == victim);
+            if suffers || sufferers.len() == shared.losses_max {
                 continue;
             }
-            losses_left -= 1;
-            if matches!(deed, Deed::LyingDisk) {
+            if deed == Deed::LyingDisk {
                 shared.history.forgo_reads();
             }
-            sufferers.push(victim);
+            sufferers.push((victim, deed));
         }
         commit(&run, deed, victim, &random);
     }

@@ -34,6 +34,8 @@ const CHORES_EVERY: Duration = Duration::from_secs(2);
 /// How soon whoever watches programs starts one again that has given up, about.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// What the way between two members takes when all is well.
+/// How late a member starts for the first time, at most.
+const LATE_MAX: Duration = Duration::from_secs(40);
 const LATENCY: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
 
 /// What came out of one run.
@@ -185,7 +187,14 @@ impl<S: Subject> Run<S> {
 
     fn mount(&self) {
         let shared = &self.shared;
-        (0..shared.names.len()).for_each(|index| self.start(index));
+        let late = shared.random.branch(6);
+        for index in 0..shared.names.len() {
+            if late.happens(80) {
+                self.start_late(index, late.between(Duration::ZERO, LATE_MAX));
+            } else {
+                self.start(index);
+            }
+        }
         let count = 1 + shared.random.below(4);
         for client in 0..count {
             let random = shared.random.branch(100 + client);
@@ -207,6 +216,25 @@ impl<S: Subject> Run<S> {
                 run.restart_failed();
             }
         });
+    }
+
+    /// Starts a member for the first time when others may have been at work for long.
+    fn start_late(&self, index: usize, pause: Duration) {
+        self.shared.history.count("late first starts");
+        let run = self.clone();
+        self.shared.tasks.spawn(None, async move {
+            run.shared.clock.sleep_until(run.shared.clock.now() + pause).await;
+            if run.shared.slots.borrow()[index].starts == 0 {
+                run.start(index);
+            }
+        });
+    }
+
+    /// Whether a member runs and its acks count.
+    pub(super) fn counts(&self, index: usize) -> bool {
+        self.running(index).is_some_and(|member| {
+            member.program.served().announcement(&member.name).recovery.counts()
+        })
     }
 
     /// Starts the program of a member on what its disk holds.

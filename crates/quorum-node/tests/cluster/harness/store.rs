@@ -34,7 +34,7 @@ pub(crate) async fn inspect(directory: &Path, cluster: ClusterId, node: &str) ->
     let store = Store::open(directory, &StoreIdentity { cluster, node }, config, seams);
     let store = store.expect("the store of a stopped node");
     let limits = AdmissionLimits { value_bytes_max: usize::MAX, clock_skew_max: Duration::MAX };
-    let receiver = Receiver::new(store.clone(), limits);
+    let receiver = Receiver::new(store.clone(), limits, []);
     let (frontier, mut untrimmed) = (receiver.frontier(), Frontier::new());
     for (lineage, held) in frontier.iter() {
         let first = SeqSet::up_to(1);
