@@ -99,7 +99,8 @@ fn commit<S: Subject>(run: &Run<S>, deed: Deed, victim: usize, random: &SeededRa
     let n = shared.names.len();
     let other = (victim + 1 + usize::try_from(random.below(n as u64 - 1)).unwrap_or(0)) % n;
     let now = shared.clock.now();
-    let until = now + random.between(SECOND / 5, 15 * SECOND);
+    // What is on its way then is not kept up any longer by a way that is well again.
+    let until = (now + random.between(SECOND / 5, 15 * SECOND)).min(shared.heal_at);
     shared.trace.event("fault", (deed as u64, victim as u64), || {
         format!("{deed:?} {} (and {})", shared.names[victim], shared.names[other])
     });
@@ -304,7 +305,7 @@ fn leave_gap<S: Subject>(run: &Run<S>, victim: usize, random: SeededRandom) {
     }
     shared.history.count("gaps left");
     intrude(run, victim, SECOND / 10, &random);
-    let until = now + random.between(6 * SECOND, 16 * SECOND);
+    let until = (now + random.between(6 * SECOND, 16 * SECOND)).min(shared.heal_at);
     let (cutting, lagging) = (run.clone(), random.branch(10));
     after(run, now + SECOND / 25, move || {
         for peer in others() {
