@@ -64,6 +64,7 @@ mod announcement;
 mod clock;
 mod error;
 mod exposure;
+mod first_start;
 mod frontier;
 mod id;
 mod link;
@@ -96,6 +97,7 @@ pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};
 pub use error::{Busy, QuorumError, QuorumFailureReason, Refusal};
 pub use exposure::Exposure;
+pub use first_start::{FirstStart, FirstStartProgress, Witness, vouchers_needed};
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
 pub use link::{
@@ -116,7 +118,7 @@ pub use query::{
 pub use read::{Held, ReadAnswer, ReadTracker, ReadVerdict};
 pub use receipt::{MemberStanding, NotApplied, Receipt, Standing, WriteError};
 pub use record::{Durability, Record};
-pub use recovery::{RecoveryProgress, RecoveryTargets, Source, vouchers_needed};
+pub use recovery::{RecoveryProgress, RecoveryTargets, Source};
 pub use replication::{
     Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
 };

@@ -1,25 +1,13 @@
-//! When a member holds whatever it may have acknowledged: whether its data is new and nothing is missing, or lost and here
-//! again.
+//! When a member that lost its data has again whatever was committed.
 //!
-//! **Here again.** A committed write is on W members. If this one was among them and lost its copy, the other W−1 have theirs; so any
+//! A committed write is on W members. If this one was among them and lost its copy, the other W−1 have theirs; so any
 //! N−W+1 of the other members include one that has it. Whoever covers what that many of them held, as told after it came
 //! back, lacks nothing that was committed before.
-//!
-//! **New.** Nobody can tell from an empty disk alone whether its member lived before. So a member counts only once a number of
-//! others vouch for it, durably ([`vouchers_needed`]), each only if it knew it in no other life
-//! ([`Known`](crate::Known)). A member that lives on an empty disk for the second time needs as many; at least W−1 of them are
-//! among those that knew its first life, and as long as no more than W−1 disks are lost at a time, its own among them, one of
-//! these still knows. Who knows that it has lost its disk vouches for nobody; while it recovers it takes over whom the
-//! complete ones know, as it takes over what they hold.
-//!
-//! Both hold while N and W stay as they are: members that are configured otherwise one after the other, and a W that is raised,
-//! void the count for what was committed before.
 
 use std::collections::BTreeMap;
 
 use crate::frontier::Frontier;
 use crate::id::PeerId;
-use crate::planted::{self, Bug};
 
 /// What a member that is recovering must cover.
 #[derive(Debug, Clone, Default)]
@@ -54,16 +42,6 @@ pub struct RecoveryProgress {
     /// Whether so many members have lost their data that a committed write may be gone: then all that is left anywhere
     /// is here when the recovery is over.
     pub may_have_lost: bool,
-}
-
-/// How many other members of `n` must know a member in its present life before it counts, if writes are committed on `w`:
-/// so many that any two such groups have W−1 members in common, or all.
-#[must_use]
-pub fn vouchers_needed(n: usize, w: usize) -> usize {
-    if planted::is(Bug::NewUnvouched) {
-        return 0;
-    }
-    (n + w).saturating_sub(2).div_ceil(2).min(n.saturating_sub(1))
 }
 
 impl RecoveryTargets {
@@ -124,30 +102,6 @@ mod tests {
         assert_eq!(RecoveryTargets::needed(5, 5), 1);
         assert_eq!(RecoveryTargets::needed(3, 1), 2, "at most all others");
         assert_eq!(RecoveryTargets::needed(1, 1), 0);
-    }
-
-    #[test]
-    fn any_two_groups_of_vouchers_share_so_many_that_not_all_of_them_can_be_lost() {
-        for n in 1..=50_usize {
-            for w in 1..=n {
-                let (others, vouchers) = (n - 1, vouchers_needed(n, w));
-                assert!(vouchers <= others, "{n} {w}");
-                // Beside the member itself, W-2 members may have lost their disks.
-                let shared = (2 * vouchers).saturating_sub(others);
-                assert!(w < 2 || shared >= w - 1, "{n} {w}: {vouchers} vouchers share {shared}");
-                // Whoever recovers hears of it from one of those that must be covered.
-                assert!(vouchers + 1 >= w, "{n} {w}");
-                // One less would not do.
-                assert!(
-                    w < 2 || 2 * (vouchers - 1) < others + w - 1,
-                    "{n} {w}: {vouchers} are too many"
-                );
-            }
-        }
-        assert_eq!(vouchers_needed(1, 1), 0);
-        assert_eq!(vouchers_needed(3, 2), 2);
-        assert_eq!(vouchers_needed(5, 3), 3);
-        assert_eq!(vouchers_needed(7, 4), 5);
     }
 
     /// Five members, W = 3. The write is on the wiped member, on b and on c; b and c each must do, d alone must not.

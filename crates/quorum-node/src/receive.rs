@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorum_core::{
-    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, Known, KnownWrite,
-    Lineage, LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
-    ReplicaStore, Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
+    Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
+    LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore,
+    Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
 };
 use tokio::sync::watch;
 
@@ -182,17 +182,20 @@ impl Receiver {
         // What was answered to the member before must be in the frontier that it is told next: whoever knows that nobody
         // else holds a dot may declare it void.
         self.store.settle().await?;
-        // Of the others, whoever has not forgotten whom it knew is believed.
+        let may_vouch = self.recovery() != Recovery::Recovering;
+        // Of the others, whoever has not forgotten whom it knew is believed; one that is new may have, and not know it. What
+        // it knows is true all the same, and no less than a member knows that has not forgotten anybody itself.
+        let is_believed = match said.recovery {
+            Recovery::Complete => true,
+            Recovery::New => may_vouch,
+            Recovery::Recovering => false,
+        };
         let told = said.known.iter().filter(|known| {
             let node = &known.life.node;
-            said.recovery == Recovery::Complete
-                && *node != from.origin.node
-                && *node != us.node
-                && self.members.contains(node)
+            let is_third = *node != from.origin.node && *node != us.node;
+            is_believed && is_third && self.members.contains(node)
         });
-        let told: Vec<Known> = told.cloned().collect();
-        let may_vouch = self.recovery() != Recovery::Recovering;
-        self.store.meet(&from.origin, said.recovery, may_vouch, &told).await?;
+        self.store.meet(&from.origin, said.recovery, may_vouch, told).await?;
         self.heed_purges(from, said).await
     }
 
@@ -334,7 +337,8 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Origin, Repute, Silent, WriteId,
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Origin, Repute, Silent,
+        WriteId,
     };
     use quorum_transport::TokioClock;
 
@@ -484,14 +488,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_said_of_others_is_believed_of_complete_members_about_members() {
+    async fn what_is_said_of_members_is_believed_unless_the_speaker_has_forgotten_whom_it_knew() {
         let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
         let stranger = life("n4", 1);
-        receiver.announced(&second, &says(Recovery::New, &[&third])).await;
+        receiver.announced(&second, &says(Recovery::Recovering, &[&third])).await;
         assert_vouches(&receiver, &third, false);
-        receiver.announced(&second, &says(Recovery::Complete, &[&third, &stranger])).await;
+        receiver.announced(&second, &says(Recovery::New, &[&third, &stranger])).await;
         assert_vouches(&receiver, &third, true);
         assert_vouches(&receiver, &stranger, false);
+        receiver.store.set_recovery(Recovery::Recovering).await.expect("the disk works");
+        receiver.announced(&second, &says(Recovery::New, &[&life("n3", 2)])).await;
+        assert_vouches(&receiver, &third, false);
+        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        assert_vouches(&receiver, &third, true);
+    }
+
+    /// However often somebody says something else of a member in one breath, it adds up.
+    #[tokio::test]
+    async fn different_lives_of_one_member_in_one_announcement_show_a_loss() {
+        let (receiver, second) = (receiver(), life("n2", 1));
+        let lives = [life("n3", 1), life("n3", 2)];
+        receiver.announced(&second, &says(Recovery::Complete, &[&lives[0], &lives[1]])).await;
+        lives.iter().for_each(|life| assert_vouches(&receiver, life, false));
     }
 
     /// Its disk went back to before deletions that are purged elsewhere: were it brought up to date now, it would claim to

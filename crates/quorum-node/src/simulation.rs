@@ -347,6 +347,7 @@ fn status(report: LinkReport) -> PeerStatus {
     status.frontier = report.frontier;
     status.announcement = report.announcement;
     status.counts = report.counts;
+    status.asked_at = report.asked_at;
     (status.clock_offset, status.clock_measured_at) = report.clock_offset.unzip();
     status
 }

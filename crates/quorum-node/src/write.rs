@@ -234,6 +234,9 @@ impl<N: Replicator + Inquirer> Writes<N> {
         }
         // What is not yet durable here cannot be spoken of, so its own verdict is the only true one.
         let Ok(Some((record, overwritten))) = self.find(&op) else { return verdict.await };
+        if !self.counts() {
+            return Err(lost_unawares(op.write_id));
+        }
         options.timeout = Some(LAST_WORD);
         Ok(self.writer.resume(record, overwritten, options).await?)
     }

@@ -30,6 +30,8 @@ pub struct PeerStatus {
     pub announcement: Option<Announcement>,
     /// Whether its acks and answers count: not before its first word, nor while it has lost what it once acknowledged.
     pub counts: bool,
+    /// When it was asked what it has answered last on this connection.
+    pub asked_at: Option<Instant>,
     /// Bytes queued for it in memory.
     pub queued_bytes: usize,
     /// Records that it has put off.
@@ -60,6 +62,7 @@ impl PeerStatus {
             frontier: None,
             announcement: None,
             counts: false,
+            asked_at: None,
             queued_bytes: 0,
             deferred: 0,
             wanted: 0,

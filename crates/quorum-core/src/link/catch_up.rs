@@ -73,7 +73,7 @@ struct SnapshotPause {
 
 impl SnapshotPause {
     /// Longest pause, in times the shortest.
-    const GROWTH_MAX: u32 = 64;
+    const GROWTH_MAX: u32 = 16;
 
     fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until <= now)
@@ -272,7 +272,7 @@ mod tests {
     fn the_pause_after_an_incomplete_snapshot_doubles_up_to_a_ceiling() {
         let (mut pause, now, second) = (SnapshotPause::default(), epoch(), Duration::from_secs(1));
         assert!(pause.is_over(now));
-        for expected in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+        for expected in [1, 2, 4, 8, 16, 16, 16] {
             pause.begin(now, second);
             let end = now + expected * second;
             assert!(!pause.is_over(end - Duration::from_nanos(1)) && pause.is_over(end));

@@ -173,6 +173,8 @@ pub struct LinkView<'a> {
     pub announcement: Option<&'a Announcement>,
     /// Whether its acks and answers count.
     pub counts: bool,
+    /// When it was asked what it has answered last on this connection.
+    pub asked_at: Option<Instant>,
     /// What we want of it.
     pub wanted: &'a Frontier,
     /// Bytes queued for it.
@@ -204,6 +206,8 @@ pub struct Link<F, R> {
     announcement: Option<Announcement>,
     /// Whether its acks and answers count.
     counts: bool,
+    /// When it was asked what it has answered last on this connection.
+    asked_at: Option<Instant>,
     /// Dots on this connection: queued, or sent and not answered for good.
     under_way: Frontier,
     deferred: Deferred,
@@ -243,6 +247,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             said: Frontier::new(),
             announcement: None,
             counts: false,
+            asked_at: None,
             under_way: Frontier::new(),
             deferred: Deferred::new(config.retry_min, config.retry_max, config.retries_max),
             deferred_covers: BTreeMap::new(),
@@ -412,6 +417,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     /// The connection is gone, and all that was under way on it. Tells whether it was up.
     pub fn disconnected(&mut self) -> bool {
         let was_up = self.connected.take().is_some();
+        self.asked_at = None;
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued_bytes = 0;
         self.under_way = Frontier::new();
@@ -491,6 +497,13 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     pub fn announced(&mut self, said: Announcement) {
         self.counts = said.recovery.counts();
         self.announcement = Some(said);
+    }
+
+    /// The peer, asked at this time, has said everything that it had to say.
+    pub fn heard_out(&mut self, asked_at: Instant) {
+        if self.connected.is_some() {
+            self.asked_at = Some(asked_at);
+        }
     }
 
     // What the catch-up lane needs.
@@ -638,6 +651,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             frontier: self.known.as_ref(),
             announcement: self.announcement.as_ref(),
             counts: self.counts,
+            asked_at: self.asked_at,
             wanted: &self.wanted,
             queued_bytes: self.queued_bytes,
             waiting_bytes: self.waiting_bytes,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quorum_core::{
-    Origin, PeerId, Recovery, RecoveryProgress, RecoveryTargets, Source, vouchers_needed,
+    Clock, FirstStart, FirstStartProgress, Origin, PeerId, Recovery, RecoveryProgress,
+    RecoveryTargets, Source, Witness, vouchers_needed,
 };
 use quorum_transport::PeerStatus;
 
@@ -21,6 +22,7 @@ pub(crate) struct RecoveryWatch {
 
 #[derive(Debug, Default)]
 struct State {
+    first: FirstStart,
     targets: RecoveryTargets,
     progress: Progress,
     /// What the log said last.
@@ -33,9 +35,8 @@ pub(crate) enum Progress {
     /// It counts, or nobody has looked yet.
     #[default]
     None,
-    /// Its data is new: so many connected peers, of so many, vouch that it never lived before, and so many writes are missing
-    /// of what complete ones held when they were met.
-    New { vouching: usize, needed: usize, missing: u64 },
+    /// Its data is new.
+    New(FirstStartProgress),
     /// It lost its data.
     Recovering(RecoveryProgress),
 }
@@ -44,7 +45,7 @@ impl fmt::Display for Progress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => write!(out, "contact: too few peers were heard since the start"),
-            Self::New { vouching, needed, missing } => write!(
+            Self::New(FirstStartProgress { vouching, needed, missing, .. }) => write!(
                 out,
                 "contact: new data; {vouching} of {needed} needed peers are connected and vouch that there never was any, {missing} writes are missing"
             ),
@@ -78,7 +79,8 @@ impl RecoveryWatch {
         let why = self.state.lock().counts(recovery, store, &us, &peers(), policies);
         let Some(why) = why else { return };
         match store.complete(&us, recovery).await {
-            Ok(()) => tracing::info!("{why}"),
+            Ok(true) => tracing::info!("{why}"),
+            Ok(false) => {}
             Err(error) => tracing::warn!(%error, "it could not be written that this node counts"),
         }
     }
@@ -96,13 +98,12 @@ impl State {
     ) -> Option<&'static str> {
         let n = peers.len() + 1;
         if recovery == Recovery::New {
-            let vouching = peers.iter().filter(|peer| vouches(peer, us)).count();
-            let needed = vouchers_needed(n, policies.largest_w());
-            // In a mesh that lives already it must hold what the others do: they may have taken writes without it.
-            let missing = self.targets.look(&store.frontier(), peers.iter().map(seen), n).missing;
-            self.progress = Progress::New { vouching, needed, missing };
-            let counts = vouching >= needed && missing == 0;
-            return counts.then_some("this node's data is new: its acks and answers count");
+            let (needed, ours) = (vouchers_needed(n, policies.largest_w()), store.frontier());
+            let witnesses = peers.iter().filter_map(witness);
+            let progress = self.first.look((us, &ours), witnesses, needed, store.clock().now());
+            self.progress = Progress::New(progress);
+            let why = "this node's data is new: its acks and answers count";
+            return progress.is_over.then_some(why);
         }
         let needed = RecoveryTargets::needed(n, policies.smallest_w());
         let progress = self.refill(store, peers, needed);
@@ -133,11 +134,15 @@ impl State {
     }
 }
 
-fn vouches(peer: &PeerStatus, us: &Origin) -> bool {
-    // Whose frontier is not known has been hung up on, perhaps because it begins another life.
-    let is_up = peer.connected_since.is_some() && peer.frontier.is_some();
-    let said = peer.announcement.as_ref().filter(|_| is_up);
-    said.is_some_and(|said| said.vouches_for(us))
+fn witness(peer: &PeerStatus) -> Option<Witness<'_>> {
+    peer.connected_since?;
+    Some(Witness {
+        life: &peer.lineage.as_ref()?.origin,
+        said: peer.announcement.as_ref()?,
+        // Whose frontier is not known has been hung up on, perhaps because it begins another life.
+        frontier: peer.frontier.as_ref()?,
+        asked_at: peer.asked_at,
+    })
 }
 
 fn seen(peer: &PeerStatus) -> (&PeerId, Source<'_>) {

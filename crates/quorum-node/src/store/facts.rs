@@ -53,6 +53,18 @@ pub(crate) struct Losses {
     recovered_at: u64,
 }
 
+/// A decision on facts that is under way; whoever drops it halfway leaves it unfinished.
+pub(super) struct Turn<'a> {
+    unfinished: tokio::sync::MutexGuard<'a, bool>,
+}
+
+impl Turn<'_> {
+    /// What was decided is durable.
+    pub(super) fn over(mut self) {
+        *self.unfinished = false;
+    }
+}
+
 /// One thing to be remembered from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -195,27 +207,42 @@ impl Store {
     ///
     /// As for a write.
     pub async fn set_recovery(&self, recovery: Recovery) -> Result<(), StoreError> {
-        let _turn = self.shared.turn.lock().await;
-        self.recovery_is(recovery).await
+        let turn = self.turn().await?;
+        self.recovery_is(recovery).await?;
+        turn.over();
+        Ok(())
     }
 
     /// Says durably that the store is complete, if it is still as incomplete, and lives the same life, as when that was seen.
-    pub(crate) async fn complete(&self, us: &Origin, from: Recovery) -> Result<(), StoreError> {
-        let _turn = self.shared.turn.lock().await;
-        if (self.recovery(), &self.lineage().origin) != (from, us) {
-            return Ok(());
-        }
-        self.recovery_is(Recovery::Complete).await
+    /// Tells whether it was.
+    pub(crate) async fn complete(&self, us: &Origin, from: Recovery) -> Result<bool, StoreError> {
+        self.becomes(us, from, Recovery::Complete).await
     }
 
-    /// Says durably that a disk which began empty is that of a member that lived before.
+    /// Says durably that a disk which began empty is that of a member that lived before. Tells whether that is news.
     pub(crate) async fn began_with_a_loss(&self, us: &Origin) -> Result<bool, StoreError> {
-        let _turn = self.shared.turn.lock().await;
-        let is_news = (self.recovery(), &self.lineage().origin) == (Recovery::New, us);
-        if is_news {
-            self.recovery_is(Recovery::Recovering).await?;
+        self.becomes(us, Recovery::New, Recovery::Recovering).await
+    }
+
+    async fn becomes(&self, us: &Origin, from: Recovery, to: Recovery) -> Result<bool, StoreError> {
+        let turn = self.turn().await?;
+        let is_so = (self.recovery(), &self.lineage().origin) == (from, us);
+        if is_so {
+            self.recovery_is(to).await?;
         }
-        Ok(is_news)
+        turn.over();
+        Ok(is_so)
+    }
+
+    /// Waits until no other decision on facts is under way. What one that was dropped halfway has left in the queue is
+    /// durable then.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let mut unfinished = self.shared.turn.lock().await;
+        if *unfinished {
+            self.ask(|done| Job::Sync { done }).await?;
+        }
+        *unfinished = true;
+        Ok(Turn { unfinished })
     }
 
     async fn recovery_is(&self, recovery: Recovery) -> Result<(), StoreError> {
@@ -257,16 +284,23 @@ impl Store {
         from: &Origin,
         recovery: Recovery,
         may_vouch: bool,
-        told: &[Known],
+        told: impl IntoIterator<Item = &Known>,
     ) -> Result<(), StoreError> {
-        let _turn = self.shared.turn.lock().await;
-        let facts: Vec<Fact> = {
+        let turn = self.turn().await?;
+        let mut news = BTreeMap::new();
+        {
             let known = &self.shared.facts.read().known;
-            let met = Known::met(known.get(&from.node), from, recovery, may_vouch);
-            let join = |told: &Known| Known::joined(known.get(&told.life.node), told);
-            met.into_iter().chain(told.iter().map(join)).map(Fact::Known).collect()
-        };
-        try_join_all(facts.into_iter().map(|fact| self.establish(fact))).await?;
+            if let Some(met) = Known::met(known.get(&from.node), from, recovery, may_vouch) {
+                news.insert(from.node.clone(), met);
+            }
+            for told in told {
+                let node = &told.life.node;
+                let joined = Known::joined(news.get(node).or_else(|| known.get(node)), told);
+                news.insert(node.clone(), joined);
+            }
+        }
+        try_join_all(news.into_values().map(|known| self.establish(Fact::Known(known)))).await?;
+        turn.over();
         Ok(())
     }
 

@@ -42,8 +42,8 @@ pub(crate) struct Shared {
     pub(crate) lineages: RwLock<Lineages>,
     /// What is remembered durably about members.
     pub(crate) facts: RwLock<Facts>,
-    /// Held from the look at facts until what follows from them is durable, where both must be one step.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Held from the look at facts until what follows from them is durable, where both must be one step; `true` meanwhile.
+    pub(crate) turn: tokio::sync::Mutex<bool>,
     /// Keys of damaged records that somebody came upon.
     pub(crate) damaged: Mutex<BTreeSet<Bytes>>,
     /// The number of the last synced change.

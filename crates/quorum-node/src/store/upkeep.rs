@@ -192,7 +192,7 @@ impl Store {
     ///
     /// Dropped halfway, the new incarnation may have begun or not.
     pub async fn reincarnate(&self) -> Result<Lineage, StoreError> {
-        let _turn = self.shared.turn.lock().await;
+        let turn = self.turn().await?;
         if self.stable() == Hlc::ZERO {
             // Any claim may be among what the disk forgot: whoever has purged has done so relying on a claim that is lost.
             self.set_stable(Stability::LEAST_CLAIM).await?;
@@ -201,6 +201,7 @@ impl Store {
         let lineage = first_lineage(node, self.shared.random.as_ref());
         let job = |done| Job::Reincarnate { lineage: lineage.clone(), done };
         self.ask(job).await?;
+        turn.over();
         Ok(lineage)
     }
 

@@ -347,9 +347,13 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         self.peer.reported(frontier.as_ref());
         // The peer may have begun another life since it welcomed us; this is the word of the former one.
         let is_over = self.peer.lineage().is_none_or(|now| now.origin != theirs.origin);
-        if let Some(said) = announcement.filter(|_| !is_over) {
+        if is_over {
+            return;
+        }
+        if let Some(said) = announcement {
             self.heard_announcement(theirs, said).await;
         }
+        self.peer.heard_out(sent_at);
     }
 }
 

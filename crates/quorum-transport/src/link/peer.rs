@@ -307,6 +307,11 @@ impl Peer {
         self.state.lock().link.announced(said);
     }
 
+    /// Asked at this time, it has said everything that it had to say.
+    pub(crate) fn heard_out(&self, asked_at: Instant) {
+        self.state.lock().link.heard_out(asked_at);
+    }
+
     /// Whether its acks and answers count.
     pub(crate) fn counts(&self) -> bool {
         self.state.lock().link.view().counts
@@ -463,6 +468,7 @@ impl Peer {
             frontier: link.frontier.cloned(),
             announcement: link.announcement.cloned(),
             counts: link.counts,
+            asked_at: link.asked_at,
             wanted: link.wanted.len(),
             repaired_records: state.repaired_records,
             repaired_bytes: state.repaired_bytes,

@@ -439,9 +439,13 @@ async fn probed<P: Program>(
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
     let is_over =
         peer.link(|link| link.view().lineage.is_none_or(|now| now.origin != theirs.origin));
-    if let Some(said) = announcement.filter(|_| !is_over) {
+    if is_over {
+        return;
+    }
+    if let Some(said) = announcement {
         heard_announcement(member, peer, theirs, said).await;
     }
+    peer.link(|link| link.heard_out(sent_at));
 }
 
 pub(super) fn micros(span: Duration) -> u64 {

@@ -40,7 +40,7 @@ pub(super) async fn work<S: Subject>(run: Run<S>, random: SeededRandom) {
     // A run is either busy or quiet.
     let longest = random.between(shared.faults.pause.0 * 4, shared.faults.pause.1);
     let mut sufferers: Vec<(usize, Deed)> = Vec::new();
-    let relentless = random.branch(20).happens(500) && deeds.contains(&Deed::Wipe);
+    let relentless = random.branch(20).happens(500) && shared.losses_max > 0;
     if relentless {
         deeds.extend([Deed::Wipe; 6]);
     }

@@ -53,6 +53,8 @@ pub struct LinkReport {
     pub announcement: Option<Announcement>,
     /// Whether its acks and answers count.
     pub counts: bool,
+    /// When it was asked what it has answered last on this connection.
+    pub asked_at: Option<Instant>,
     /// How far its clock is off, with what both clocks of this member said when that was measured.
     pub clock_offset: Option<(ClockOffset, (Instant, Duration))>,
 }
@@ -230,6 +232,7 @@ impl Peer {
                 frontier: view.frontier.cloned(),
                 announcement: view.announcement.cloned(),
                 counts: view.counts,
+                asked_at: view.asked_at,
                 clock_offset,
             }
         })

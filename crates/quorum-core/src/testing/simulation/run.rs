@@ -33,9 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const CHORES_EVERY: Duration = Duration::from_secs(2);
 /// How soon whoever watches programs starts one again that has given up, about.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
-/// What the way between two members takes when all is well.
 /// How late a member starts for the first time, at most.
 const LATE_MAX: Duration = Duration::from_secs(40);
+/// What the way between two members takes when all is well.
 const LATENCY: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
 
 /// What came out of one run.
