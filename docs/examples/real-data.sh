@@ -136,6 +136,17 @@ stop_all() {
     done
 }
 
+# Waits until the nodes have met: the first start of a mesh needs them all.
+meet() {
+    local name deadline=$((SECONDS + 60))
+    for name in n1 n2 n3; do
+        until "$program" --json status --url "${urls[$name]}" | grep -q '"reachable": 3'; do
+            [ "$SECONDS" -lt "$deadline" ] || fail "the nodes do not meet"
+            sleep 0.05
+        done
+    done
+}
+
 # The UDP ports have to be known before the first node starts, and may be taken: then try others.
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     rm -rf "$work/cluster"
@@ -144,6 +155,7 @@ for attempt in 1 2 3 4 5 6 7 8 9 10; do
     stop_all
     [ "$attempt" -lt 10 ] || { cat "$work"/n?.log >&2; fail "the nodes do not start"; }
 done
+meet
 echo "three nodes: ${urls[n1]} ${urls[n2]} ${urls[n3]}"
 
 held() { # how many records a node holds

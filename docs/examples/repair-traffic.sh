@@ -83,6 +83,17 @@ stop() {
     unset "pids[$1]"
 }
 
+# Waits until the nodes have met: the first start of a mesh needs them all.
+meet() {
+    local name deadline=$((SECONDS + 60))
+    for name in n1 n2 n3; do
+        until "$program" --json status --url "${urls[$name]}" | grep -q '"reachable": 3'; do
+            [ "$SECONDS" -lt "$deadline" ] || fail "the nodes do not meet"
+            sleep 0.05
+        done
+    done
+}
+
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     rm -rf "$work/cluster"
     "$program" init --cluster-dir "$work/cluster" --base-port $((20000 + RANDOM)) >"$work/init.log"
@@ -90,6 +101,7 @@ for attempt in 1 2 3 4 5 6 7 8 9 10; do
     for name in "${!pids[@]}"; do stop "$name"; done
     [ "$attempt" -lt 10 ] || { cat "$work"/n?.log >&2; fail "the nodes do not start"; }
 done
+meet
 
 # A number that a node says of its peer n3.
 number() {

@@ -246,7 +246,7 @@ fn model_check() -> Result<Ended> {
 }
 
 /// Seeds beyond the first ones that have failed once: by a fault of the node, or of the checks.
-const SEEDS_THAT_FAILED: [u64; 3] = [8_715, 13_815, 13_948];
+const SEEDS_THAT_FAILED: [u64; 4] = [8_715, 10_034, 13_815, 13_948];
 
 fn simulation() -> Result<Ended> {
     simulate::run(&["--seeds".to_owned(), "0..5560".to_owned()])?;

@@ -147,8 +147,9 @@ impl<'a> Draft<'a> {
                 let version = Version { hlc: self.held.purged, origin };
                 return Ok(Reply::Superseded { version, is_same_write: false });
             }
-            // The record of a covered dot was here, and is gone for good.
-            (Merged::Newest, _) if is_covered => {
+            // The record of a covered dot was here, and is gone for good. A delete brings nothing back: it was covered by
+            // somebody who had purged it, when others had not.
+            (Merged::Newest, _) if is_covered && !is_tombstone => {
                 return Ok(Reply::Refused { reason: Refusal::TooOld });
             }
             (Merged::Newest, _) => {

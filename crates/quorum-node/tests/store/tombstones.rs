@@ -56,6 +56,29 @@ async fn a_purged_tombstone_is_gone_and_its_dots_are_void_also_after_a_restart()
     assert_eq!(contiguous(&store, &own), 3);
 }
 
+/// A store on an empty disk hears of the delete first from a member that has purged it, and then from one that has not.
+#[tokio::test]
+async fn a_delete_that_is_purged_elsewhere_is_taken_until_it_is_purged_here() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = on_disk(directory.path());
+    let n2 = lineage("n2", 1);
+    store.cover(vec![(n2.clone(), SeqSet::up_to(4))]).await.expect("durable");
+    let (early, late) = (record(&n2, 2, "a", Some("1"), WALL), record(&n2, 3, "a", None, WALL + 1));
+    let replies = apply(&store, vec![incoming(late.clone()), incoming(early)]).await;
+    assert!(matches!(replies[..], [Reply::Stored, Reply::Superseded { .. }]), "{replies:?}");
+    assert!(has_record(&store, "a") && value(&store, "a").is_none());
+    assert_eq!(contiguous(&store, &n2), 4);
+    store.close().await;
+    drop(store);
+    let verified = verify(directory.path(), &StoreConfig::default()).expect("a store");
+    assert!(verified.is_sound(), "{:?}", verified.findings);
+    let store = on_disk(directory.path());
+    assert_eq!(store.purge(late.hlc).await, Ok(1));
+    assert!(!has_record(&store, "a"));
+    assert_eq!(apply(&store, vec![incoming(late)]).await, [Reply::Stored]);
+    assert!(!has_record(&store, "a"), "it is not put back");
+}
+
 #[tokio::test]
 async fn only_tombstones_of_age_are_purged_and_only_while_they_are_current() {
     let store = on_memory(&MemoryDisk::new());
