@@ -59,6 +59,12 @@ impl Entry {
         self.passed
     }
 
+    /// What came out, as it was entered.
+    #[must_use]
+    pub fn figures(&self) -> &str {
+        &self.figures
+    }
+
     /// The figure with this name: 31 for `crashes` in `200 seeds, 31 crashes`.
     #[must_use]
     pub fn figure(&self, name: &str) -> Option<u64> {
