@@ -122,7 +122,7 @@ pub use recovery::{RecoveryProgress, RecoveryTargets, Source};
 pub use replication::{
     Deferred, LaneHash, Reach, owed_to, rolled_back, trim_floor, void_dots, wants,
 };
-pub use stability::Stability;
+pub use stability::{Heard, Stability};
 pub use trace::TraceParent;
 pub use tracker::{AckTracker, Verdict, deadline_after};
 pub use version::{Dot, Epoch, Lineage, Origin, Version};

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::frontier::Frontier;
 use crate::id::PeerId;
+use crate::version::Origin;
 
 /// What a member that is recovering must cover.
 #[derive(Debug, Clone, Default)]
 pub struct RecoveryTargets {
-    targets: BTreeMap<PeerId, Frontier>,
+    /// What each member held when it was first heard, in which life.
+    targets: BTreeMap<PeerId, (Origin, Frontier)>,
 }
 
 /// What another member looks like to one that is recovering.
@@ -21,10 +23,10 @@ pub struct RecoveryTargets {
 pub enum Source<'a> {
     /// It cannot be heard now.
     Away,
-    /// It may not hold what it acknowledged either.
-    Recovering,
-    /// It holds whatever it acknowledged; this is its frontier now.
-    Complete(&'a Frontier),
+    /// It may not hold what it acknowledged either, in this life.
+    Recovering(&'a Origin),
+    /// It holds whatever it acknowledged, in this life; this is its frontier now.
+    Complete(&'a Origin, &'a Frontier),
 }
 
 /// How far a recovery is.
@@ -52,7 +54,8 @@ impl RecoveryTargets {
     }
 
     /// Looks at the other members, this member holding `ours`. What a member held when it was first heard is the target;
-    /// what it takes later is no part of it.
+    /// what it takes later is no part of it. If it lives again it has lost its disk, and perhaps what nobody else held: then
+    /// its target is what it holds once it is complete again.
     pub fn look<'a>(
         &mut self,
         ours: &Frontier,
@@ -62,16 +65,24 @@ impl RecoveryTargets {
         let (mut away, mut recovering) = (0, 0);
         for (member, source) in others {
             match source {
-                Source::Complete(frontier) => {
-                    self.targets.entry(member.clone()).or_insert_with(|| frontier.clone());
+                Source::Complete(life, frontier) => {
+                    if !self.has_heard(member, life) {
+                        self.targets.insert(member.clone(), (life.clone(), frontier.clone()));
+                    }
                 }
-                Source::Recovering => recovering += 1,
+                Source::Recovering(life) => {
+                    if !self.has_heard(member, life) {
+                        self.targets.remove(member);
+                    }
+                    recovering += 1;
+                }
                 Source::Away if self.targets.contains_key(member) => {}
                 Source::Away => away += 1,
             }
         }
-        let covered = self.targets.values().filter(|target| ours.covers(target)).count();
-        let missing = self.targets.values().map(|target| target.minus(ours).len()).max();
+        let targets = || self.targets.values().map(|(_, target)| target);
+        let covered = targets().filter(|target| ours.covers(target)).count();
+        let missing = targets().map(|target| target.minus(ours).len()).max();
         // Everybody was heard, and what they have is here: there is nothing else to be had.
         let is_all = away == 0 && covered == self.targets.len();
         let may_have_lost = is_all && covered < needed && recovering > 0;
@@ -83,13 +94,22 @@ impl RecoveryTargets {
             may_have_lost,
         }
     }
+
+    /// Whether the target of a member is that of this life.
+    fn has_heard(&self, member: &PeerId, life: &Origin) -> bool {
+        self.targets.get(member).is_some_and(|(heard, _)| heard == life)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SeqSet;
     use crate::replication::tests::{lineage, peer};
+    use crate::{Incarnation, SeqSet};
+
+    fn life(name: &str) -> Origin {
+        lineage(name, 1).origin
+    }
 
     fn holding(last: u64) -> Frontier {
         [(lineage("a", 1), SeqSet::up_to(last))].into_iter().collect()
@@ -107,18 +127,15 @@ mod tests {
     /// Five members, W = 3. The write is on the wiped member, on b and on c; b and c each must do, d alone must not.
     #[test]
     fn a_member_is_not_complete_while_the_only_other_copy_may_be_unseen() {
-        let (names, with, without) = (["b", "c", "d", "e"].map(peer), holding(1), Frontier::new());
+        let (lives, with, without) = (["b", "c", "d", "e"].map(life), holding(1), Frontier::new());
+        let names: Vec<PeerId> = lives.iter().map(|life| life.node.clone()).collect();
+        let [b, _, d, e] = &lives;
         let mut targets = RecoveryTargets::default();
-        let heard =
-            [Source::Away, Source::Away, Source::Complete(&without), Source::Complete(&without)];
+        let rest = [Source::Complete(d, &without), Source::Complete(e, &without)];
+        let heard = [Source::Away, Source::Away, rest[0], rest[1]];
         let progress = targets.look(&Frontier::new(), names.iter().zip(heard), 3);
         assert!(!progress.is_over, "{progress:?}");
-        let heard = [
-            Source::Complete(&with),
-            Source::Away,
-            Source::Complete(&without),
-            Source::Complete(&without),
-        ];
+        let heard = [Source::Complete(b, &with), Source::Away, rest[0], rest[1]];
         let progress = targets.look(&Frontier::new(), names.iter().zip(heard), 3);
         assert!(!progress.is_over && progress.missing == 1, "{progress:?}");
         let progress = targets.look(&holding(1), names.iter().zip(heard), 3);
@@ -127,11 +144,10 @@ mod tests {
 
     #[test]
     fn what_a_member_takes_later_is_not_waited_for() {
-        let (names, mut targets) = ([peer("b")], RecoveryTargets::default());
+        let (b, mut targets) = (life("b"), RecoveryTargets::default());
         let (first, later) = (holding(3), holding(9));
-        let _first =
-            targets.look(&Frontier::new(), names.iter().zip([Source::Complete(&first)]), 1);
-        let progress = targets.look(&holding(3), names.iter().zip([Source::Complete(&later)]), 1);
+        let _first = targets.look(&Frontier::new(), [(&b.node, Source::Complete(&b, &first))], 1);
+        let progress = targets.look(&holding(3), [(&b.node, Source::Complete(&b, &later))], 1);
         assert!(progress.is_over);
     }
 
@@ -139,10 +155,31 @@ mod tests {
     fn when_too_many_are_wiped_what_is_left_is_taken_and_the_loss_is_said() {
         let (names, held) = ([peer("b"), peer("c")], holding(2));
         let mut targets = RecoveryTargets::default();
-        let heard = [Source::Recovering, Source::Complete(&held)];
+        let (b, c) = (life("b"), life("c"));
+        let heard = [Source::Recovering(&b), Source::Complete(&c, &held)];
         let progress = targets.look(&Frontier::new(), names.iter().zip(heard), 2);
         assert!(!progress.is_over, "what c has is not here yet");
         let progress = targets.look(&held, names.iter().zip(heard), 2);
         assert!(progress.is_over && progress.may_have_lost, "{progress:?}");
+    }
+
+    /// A dot that only one member held went with its disk. Nobody will ever hold it.
+    #[test]
+    fn what_a_member_held_that_has_lost_its_disk_since_is_not_waited_for() {
+        let (b, c, mut targets) = (life("b"), life("c"), RecoveryTargets::default());
+        let again = Origin { incarnation: Incarnation::from_bytes([9; 8]), ..b.clone() };
+        let (alone, held) = (holding(3), holding(2));
+        let both = |of_b, of_c| [(&b.node, of_b), (&c.node, of_c)];
+        let heard = both(Source::Complete(&b, &alone), Source::Away);
+        assert_eq!(targets.look(&Frontier::new(), heard, 2).missing, 3);
+        let heard = both(Source::Away, Source::Complete(&c, &held));
+        let progress = targets.look(&held, heard, 2);
+        assert_eq!((progress.missing, progress.is_over), (1, false), "b may come back with it");
+        let heard = both(Source::Recovering(&again), Source::Complete(&c, &held));
+        let progress = targets.look(&held, heard, 2);
+        assert!(progress.is_over && progress.may_have_lost, "{progress:?}");
+        let heard = both(Source::Complete(&again, &held), Source::Complete(&c, &held));
+        let progress = targets.look(&held, heard, 2);
+        assert!(progress.is_over && progress.covered == 2, "{progress:?}");
     }
 }

@@ -9,8 +9,12 @@
 //! close, so every member covers its dot, and a covered dot is never merged again. Every member covers the tombstone's
 //! dot as well, so none holds the older write as its current one. What is older can therefore neither come from
 //! somewhere nor be sitting anywhere. No clock has to be right for that; clocks only decide how soon it happens.
+//!
+//! All that holds of one moment. Whoever lives anew holds nothing, whatever its last life claimed, so a watermark counts
+//! once it is [settled](Stability::settled).
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::announcement::{Announcement, Close};
 use crate::clock::hlc::Hlc;
@@ -25,6 +29,29 @@ pub struct Stability {
     members: BTreeMap<PeerId, Member>,
     /// The latest time that another member has closed, claimed or purged, in whatever life.
     passed: Hlc,
+    /// Up to here all members that count had claimed to hold everything, at one moment.
+    settled: Hlc,
+    settling: Option<Settling>,
+}
+
+/// A watermark that is reached by what members said one after the other.
+#[derive(Debug, Clone)]
+struct Settling {
+    since: Instant,
+    reached: Hlc,
+    /// In which life each of the others claims it.
+    lives: BTreeMap<PeerId, Origin>,
+}
+
+/// When another member that counts was heard last.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
+pub struct Heard<'a> {
+    /// Which member.
+    pub member: &'a PeerId,
+    /// The life that speaks on its connection, and when it was asked what it has answered last on it; `None` while there is
+    /// no connection, or nothing was answered on it.
+    pub answered: Option<(&'a Origin, Instant)>,
 }
 
 /// One life of a member.
@@ -96,6 +123,38 @@ impl Stability {
         smallest(others.into_iter().map(stable).chain([Some(own)]))
     }
 
+    /// Up to where tombstones may go: what was the watermark at one moment, in which each member lived that claims it.
+    /// `reached` is the [`watermark`](Self::watermark) now, `others` all other members that count.
+    ///
+    /// Claims come one after the other, and whoever claimed first may have lost its disk since: its next life would bring back
+    /// what the claim of the last life says is gone. So each must have been heard again after all had claimed, in the same
+    /// life. From then on a life that begins refills from members that hold the tombstone or have purged it.
+    pub fn settled<'a>(
+        &mut self,
+        reached: Hlc,
+        others: impl IntoIterator<Item = Heard<'a>>,
+        now: Instant,
+    ) -> Hlc {
+        let others: Vec<Heard<'a>> = others.into_iter().collect();
+        let life_of = |heard: &Heard<'_>| self.origin(heard.member).cloned();
+        let claims =
+            others.iter().filter_map(|heard| Some((heard.member.clone(), life_of(heard)?)));
+        let lives: BTreeMap<PeerId, Origin> = claims.collect();
+        let settling = self.settling.take();
+        let still = settling.filter(|was| was.reached <= reached && was.lives == lives);
+        let settling = still.unwrap_or(Settling { since: now, reached, lives });
+        let is_confirmed = |heard: &Heard<'_>| {
+            let claims = settling.lives.get(heard.member);
+            heard.answered.is_some_and(|(life, at)| claims == Some(life) && at >= settling.since)
+        };
+        if others.iter().all(is_confirmed) {
+            self.settled = self.settled.max(settling.reached);
+        } else {
+            self.settling = Some(settling);
+        }
+        self.settled
+    }
+
     /// Up to where some member has purged tombstones, as far as it was heard.
     #[must_use]
     pub fn purged(&self) -> Hlc {
@@ -159,9 +218,12 @@ fn smallest(times: impl Iterator<Item = Option<Hlc>>) -> Option<Hlc> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::SeqSet;
     use crate::replication::tests::{lineage, peer};
+    use crate::testing::epoch;
+    use crate::{Incarnation, SeqSet};
 
     const fn at(millis: u64) -> Hlc {
         Hlc::from_millis(millis)
@@ -177,6 +239,10 @@ mod tests {
 
     fn origin(node: &str) -> Origin {
         lineage(node, 1).origin
+    }
+
+    fn second(second: u64) -> Instant {
+        epoch() + Duration::from_secs(second)
     }
 
     fn says(close: Close) -> Announcement {
@@ -231,11 +297,73 @@ mod tests {
         stability.heard(&origin("b"), &says(close("b", 60, 0)));
         stability.look(&Frontier::new());
         let mut wiped = origin("b");
-        wiped.incarnation = crate::Incarnation::from_bytes([9; 8]);
+        wiped.incarnation = Incarnation::from_bytes([9; 8]);
         stability.heard(&wiped, &Announcement::default());
         assert_eq!(stability.watermark(at(90), [&b]), Some(Hlc::ZERO));
         assert_eq!(stability.stable([&b]), None);
         assert_eq!(stability.origin(&b), Some(&wiped));
+    }
+
+    /// What b claimed may be of a life that is over, while c claims.
+    #[test]
+    fn a_watermark_is_settled_once_each_was_heard_again_after_all_had_claimed() {
+        let (b, c, mut stability) = (origin("b"), origin("c"), Stability::default());
+        stability.heard(&b, &stable(70));
+        stability.heard(&c, &stable(60));
+        let heard = |of_b: Option<u64>, of_c: Option<u64>| {
+            [(&b, of_b), (&c, of_c)].map(|(life, asked)| Heard {
+                member: &life.node,
+                answered: asked.map(|asked| (life, second(asked))),
+            })
+        };
+        let reached = at(60);
+        assert_eq!(stability.settled(reached, heard(Some(4), Some(4)), second(5)), Hlc::ZERO);
+        assert_eq!(stability.settled(reached, heard(Some(6), None), second(6)), Hlc::ZERO);
+        assert_eq!(
+            stability.settled(reached, heard(None, Some(7)), second(7)),
+            Hlc::ZERO,
+            "b left"
+        );
+        assert_eq!(stability.settled(at(65), heard(Some(8), Some(7)), second(8)), reached);
+        assert_eq!(stability.settled(at(65), heard(None, None), second(9)), reached, "it was so");
+        assert_eq!(stability.settled(at(65), heard(Some(9), Some(9)), second(9)), at(65));
+    }
+
+    #[test]
+    fn a_life_that_begins_meanwhile_must_claim_and_be_heard_together_with_the_others() {
+        let (b, c, mut stability) = (origin("b"), origin("c"), Stability::default());
+        stability.heard(&b, &stable(70));
+        stability.heard(&c, &stable(60));
+        let again = Origin { incarnation: Incarnation::from_bytes([9; 8]), ..b.clone() };
+        let heard = |of_b, asked_b, asked_c| {
+            [(of_b, asked_b), (&c, asked_c)].map(|(life, asked): (&Origin, u64)| Heard {
+                member: &life.node,
+                answered: Some((life, second(asked))),
+            })
+        };
+        assert_eq!(stability.settled(at(60), heard(&b, 4, 6), second(5)), Hlc::ZERO);
+        assert_eq!(
+            stability.settled(at(60), heard(&again, 6, 6), second(6)),
+            Hlc::ZERO,
+            "no claim"
+        );
+        stability.heard(&again, &Announcement::default());
+        assert_eq!(stability.settled(Hlc::ZERO, heard(&again, 7, 6), second(7)), Hlc::ZERO);
+        stability.heard(&again, &stable(60));
+        assert_eq!(
+            stability.settled(at(60), heard(&again, 8, 6), second(8)),
+            Hlc::ZERO,
+            "c is old"
+        );
+        let settled = stability.settled(at(60), heard(&again, 8, 9), second(9));
+        assert_eq!(settled, Hlc::ZERO, "it had claimed nothing when both began to be heard");
+        assert_eq!(stability.settled(at(60), heard(&again, 8, 9), second(10)), Hlc::ZERO);
+        assert_eq!(stability.settled(at(60), heard(&again, 10, 11), second(11)), at(60));
+    }
+
+    #[test]
+    fn where_nobody_else_counts_the_watermark_is_settled_at_once() {
+        assert_eq!(Stability::default().settled(at(5), [], second(0)), at(5));
     }
 
     #[test]

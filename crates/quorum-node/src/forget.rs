@@ -48,8 +48,10 @@ pub(crate) async fn forget(service: &Service, name: &PeerId) -> Result<Forgotten
     let written = frontier.iter().map(|(lineage, _)| lineage.origin.clone());
     let heard = peer.lineage.map(|lineage| lineage.origin);
     let known = store.known(name).map(|known| known.life);
+    let met = store.met(name).map(|met| met.life);
     let mut lives: Vec<Origin> = written.filter(|life| life.node == *name).collect();
-    lives.extend(heard.into_iter().chain(known).chain(service.watermark().origin(name)));
+    let heard = heard.into_iter().chain(service.watermark().origin(name));
+    lives.extend(heard.chain(known).chain(met));
     lives.sort_unstable();
     lives.dedup();
     if lives.is_empty() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use quorum_core::{
     Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
-    LogSource, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay, ReplicaStore,
-    Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
+    LogSource, Origin, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
+    ReplicaStore, Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
 };
 use tokio::sync::watch;
 
@@ -195,7 +195,7 @@ impl Receiver {
             let is_third = *node != from.origin.node && *node != us.node;
             is_believed && is_third && self.members.contains(node)
         });
-        self.store.meet(&from.origin, said.recovery, may_vouch, told).await?;
+        self.store.meet(&from.origin, said, may_vouch, told).await?;
         self.heed_purges(from, said).await
     }
 
@@ -211,10 +211,7 @@ impl Receiver {
                 self.store.forget(life.clone()).await?;
             }
         }
-        // A member purges nothing that this node has not claimed to hold. If it has, the claim is lost, and so may be
-        // the deletion of something that is still here.
-        let stable = self.store.stable();
-        if stable > Hlc::ZERO && said.purged > stable {
+        if self.most_purged(&from.origin).is_some_and(|most| said.purged > most) {
             self.is_outdated(&from.origin.node, "tombstones are purged that this disk forgot");
         }
         let seen = said.stable.max(said.purged);
@@ -223,6 +220,19 @@ impl Receiver {
         }
         self.watermark.heard(&from.origin, said);
         Ok(())
+    }
+
+    /// Up to where a member may have purged, if that is known: it purges nothing that this node, as it knows it, has not claimed
+    /// to hold. If it has, the claim is lost, or it went on without this node; and so may be the deletion of something that is
+    /// still here.
+    fn most_purged(&self, by: &Origin) -> Option<Hlc> {
+        let stable = self.store.stable();
+        if stable > Hlc::ZERO {
+            return Some(stable);
+        }
+        // It has claimed nothing since it met this member. While it has not acknowledged anything either, it may begin anew.
+        let met = self.store.met(&by.node).filter(|met| met.life == *by);
+        met.filter(|_| self.store.recovery() != Recovery::Complete).map(|met| met.purged)
     }
 
     fn is_outdated(&self, peer: &PeerId, why: &str) {
@@ -337,8 +347,7 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Origin, Repute, Silent,
-        WriteId,
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Repute, Silent, WriteId,
     };
     use quorum_transport::TokioClock;
 
@@ -412,6 +421,29 @@ mod tests {
         assert!(!is_recovering(&receiver), "a new member has nothing that could be outdated");
         receiver.store.reincarnate().await.expect("the disk works");
         receiver.announced(&from, &said).await;
+        assert!(*receiver.outdated().borrow());
+    }
+
+    /// Whoever knew of it would have waited for its claim. What it has taken over from others may be deleted by now, and it
+    /// would not be told.
+    #[tokio::test]
+    async fn a_node_that_has_claimed_nothing_is_outdated_once_a_member_that_it_met_has_purged() {
+        let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
+        let purged = |millis| Announcement {
+            recovery: Recovery::Complete,
+            purged: Hlc::from_millis(millis),
+            ..Announcement::default()
+        };
+        receiver.announced(&second, &purged(3)).await;
+        receiver.announced(&second, &purged(3)).await;
+        receiver.announced(&third, &purged(4)).await;
+        receiver.announced(&life("n3", 2), &purged(5)).await;
+        assert!(!*receiver.outdated().borrow(), "that was so when they met");
+        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        receiver.announced(&second, &purged(6)).await;
+        assert!(!*receiver.outdated().borrow(), "it may have acknowledged something");
+        receiver.store.set_recovery(Recovery::Recovering).await.expect("the disk works");
+        receiver.announced(&second, &purged(6)).await;
         assert!(*receiver.outdated().borrow());
     }
 

@@ -446,8 +446,9 @@ impl Service {
             return false;
         }
         let heard = peer.lineage.as_ref().map(|lineage| lineage.origin.clone());
+        let met = || Some(store.met(&peer.peer)?.life);
         let known = || Some(store.known(&peer.peer)?.life);
-        let last = self.watermark().origin(&peer.peer).or(heard).or_else(known);
+        let last = self.watermark().origin(&peer.peer).or(heard).or_else(met).or_else(known);
         last.is_some_and(|life| forgotten.contains(&life))
     }
 

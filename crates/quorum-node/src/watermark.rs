@@ -2,9 +2,11 @@
 //! acts on it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use quorum_core::{Announcement, Close, Frontier, Hlc, Origin, PeerId, Stability};
+use quorum_core::{Announcement, Close, Frontier, Heard, Hlc, Origin, PeerId, Stability};
+use quorum_transport::PeerStatus;
 
 /// Up to where nothing older can come any more; see [`Stability`]. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -52,9 +54,11 @@ impl Watermark {
         state.stability.stable(members).filter(|stable| !is_first || *stable >= purged)
     }
 
-    /// Up to where nothing older can come any more, if this node claims `own` and `others` are all others that count.
-    pub(crate) fn reached(&self, own: Hlc, others: &[PeerId]) -> Option<Hlc> {
-        self.state.lock().stability.watermark(own, others)
+    /// Up to where tombstones may go, if this node claims `own` and `others` are all others that count.
+    pub(crate) fn settled(&self, own: Hlc, others: &[PeerStatus], now: Instant) -> Option<Hlc> {
+        let mut state = self.state.lock();
+        let reached = state.stability.watermark(own, others.iter().map(|peer| &peer.peer))?;
+        Some(state.stability.settled(reached, others.iter().map(heard), now))
     }
 
     /// Up to where some member has purged tombstones, as far as it was heard.
@@ -71,4 +75,10 @@ impl Watermark {
     pub(crate) fn origin(&self, member: &PeerId) -> Option<Origin> {
         self.state.lock().stability.origin(member).cloned()
     }
+}
+
+fn heard(peer: &PeerStatus) -> Heard<'_> {
+    let life = peer.lineage.as_ref().map(|lineage| &lineage.origin);
+    let answered = peer.connected_since.and_then(|_| life.zip(peer.asked_at));
+    Heard { member: &peer.peer, answered }
 }

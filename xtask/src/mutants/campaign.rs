@@ -155,7 +155,7 @@ mod tests {
 
     fn outcome(noticed: usize, missed: &[&str]) -> Outcome {
         let missed = missed.iter().map(|name| (*name).to_owned()).collect();
-        Outcome { noticed, missed, ..Outcome::default() }
+        Outcome { noticed: vec![String::new(); noticed], missed, ..Outcome::default() }
     }
 
     #[test]

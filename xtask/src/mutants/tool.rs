@@ -1,5 +1,6 @@
 //! Runs cargo-mutants and reads what came out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -30,9 +31,14 @@ impl Choice {
         Self(files.flat_map(|file| ["--exclude".to_owned(), format!("{SOURCE}/{file}")]).collect())
     }
 
-    /// Those with these names, as cargo-mutants writes them.
-    pub(super) fn named<'a>(names: impl Iterator<Item = &'a String>) -> Self {
-        Self(names.flat_map(|name| ["--re".to_owned(), format!("^{}$", escaped(name))]).collect())
+    /// Those with these names, as cargo-mutants writes them, and a few others of their files that it does not filter.
+    fn named(names: &[String]) -> Self {
+        let files: BTreeSet<&str> =
+            names.iter().filter_map(|name| name.split(':').next()).collect();
+        let files = files.into_iter().flat_map(|file| ["--file".to_owned(), file.to_owned()]);
+        let names =
+            names.iter().flat_map(|name| ["--re".to_owned(), format!("^{}$", escaped(name))]);
+        Self(files.chain(names).collect())
     }
 
     /// The part `number`, from 0 on, of so many of about the same size.
@@ -47,11 +53,11 @@ impl Choice {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// A test failed.
-    pub(super) noticed: usize,
+    pub(super) noticed: Vec<String>,
     /// The tests did not end.
-    pub(super) hung: usize,
+    pub(super) hung: Vec<String>,
     /// They do not compile.
-    pub(super) unviable: usize,
+    pub(super) unviable: Vec<String>,
     /// No test failed.
     pub(super) missed: Vec<String>,
     pub(super) seconds: u64,
@@ -59,15 +65,23 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn mutants(&self) -> usize {
-        self.noticed + self.hung + self.unviable + self.missed.len()
+        [&self.noticed, &self.hung, &self.unviable, &self.missed].map(Vec::len).into_iter().sum()
+    }
+
+    /// What became of these.
+    fn of(mut self, names: &[String]) -> Self {
+        for list in [&mut self.noticed, &mut self.hung, &mut self.unviable, &mut self.missed] {
+            list.retain(|name| names.contains(name));
+        }
+        self
     }
 
     pub(super) fn figures(&self) -> String {
         let Self { noticed, hung, unviable, missed, seconds } = self;
+        let [noticed, hung, unviable, missed] = [noticed, hung, unviable, missed].map(Vec::len);
         format!(
-            "{} mutants, {noticed} noticed, {hung} hung, {unviable} unviable, {} missed, {seconds} seconds",
-            self.mutants(),
-            missed.len()
+            "{} mutants, {noticed} noticed, {hung} hung, {unviable} unviable, {missed} missed, {seconds} seconds",
+            self.mutants()
         )
     }
 }
@@ -83,10 +97,10 @@ pub(super) fn run(choice: &Choice) -> Result<Outcome> {
     let mut outcome = stage("unit-tests", choice, "--lib")?;
     if !outcome.missed.is_empty() {
         let missed = std::mem::take(&mut outcome.missed);
-        let then = stage("all-tests", &Choice::named(missed.iter()), "--tests")?;
-        outcome.noticed += then.noticed;
-        outcome.hung += then.hung;
-        outcome.unviable += then.unviable;
+        let then = run_again(&missed)?;
+        outcome.noticed.extend(then.noticed);
+        outcome.hung.extend(then.hung);
+        outcome.unviable.extend(then.unviable);
         outcome.missed = then.missed;
     }
     outcome.seconds = began.elapsed().as_secs();
@@ -96,8 +110,8 @@ pub(super) fn run(choice: &Choice) -> Result<Outcome> {
 /// Tries mutants with all tests.
 pub(super) fn run_again(names: &[String]) -> Result<Outcome> {
     let began = Instant::now();
-    let outcome = stage("all-tests", &Choice::named(names.iter()), "--tests")?;
-    Ok(Outcome { seconds: began.elapsed().as_secs(), ..outcome })
+    let tried = stage("all-tests", &Choice::named(names), "--tests")?;
+    Ok(Outcome { seconds: began.elapsed().as_secs(), ..tried.of(names) })
 }
 
 fn stage(name: &str, choice: &Choice, tests: &str) -> Result<Outcome> {
@@ -132,9 +146,9 @@ fn read(folder: &Path) -> Result<Outcome> {
         Ok(text.lines().map(str::to_owned).collect())
     };
     Ok(Outcome {
-        noticed: names("caught.txt")?.len(),
-        hung: names("timeout.txt")?.len(),
-        unviable: names("unviable.txt")?.len(),
+        noticed: names("caught.txt")?,
+        hung: names("timeout.txt")?,
+        unviable: names("unviable.txt")?,
         missed: names("missed.txt")?,
         seconds: 0,
     })
@@ -163,9 +177,9 @@ mod tests {
     #[test]
     fn a_name_is_looked_for_as_it_is() {
         let name = "src/a.rs:1:2: replace f -> Option<u8> with Some(0)".to_owned();
-        let Choice(arguments) = Choice::named([&name].into_iter());
+        let Choice(arguments) = Choice::named(std::slice::from_ref(&name));
         let expected = r"^src/a\.rs:1:2: replace f \-> Option<u8> with Some\(0\)$";
-        assert_eq!(arguments, ["--re", expected]);
+        assert_eq!(arguments, ["--file", "src/a.rs", "--re", expected]);
     }
 
     #[test]

@@ -146,11 +146,12 @@ fn witness(peer: &PeerStatus) -> Option<Witness<'_>> {
 }
 
 fn seen(peer: &PeerStatus) -> (&PeerId, Source<'_>) {
-    let source = match &peer.frontier {
+    let life = peer.lineage.as_ref().map(|lineage| &lineage.origin);
+    let source = match (life, &peer.frontier) {
         _ if peer.connected_since.is_none() => Source::Away,
-        Some(frontier) if peer.counts => Source::Complete(frontier),
-        Some(_) => Source::Recovering,
-        None => Source::Away,
+        (Some(life), Some(frontier)) if peer.counts => Source::Complete(life, frontier),
+        (Some(life), Some(_)) => Source::Recovering(life),
+        _ => Source::Away,
     };
     (&peer.peer, source)
 }

@@ -70,18 +70,18 @@ impl Round<'_> {
 
         self.close(of_age).await?;
 
-        let others: Vec<PeerId> = self.counted.iter().map(|peer| peer.peer.clone()).collect();
-        let members: Vec<PeerId> = others.iter().cloned().chain([self.us.clone()]).collect();
+        let others = self.counted.iter().map(|peer| peer.peer.clone());
+        let members: Vec<PeerId> = others.chain([self.us.clone()]).collect();
         let is_first = !store.has_claimed();
         if let Some(stable) = watermark.stable(&store.frontier(), &members, is_first) {
             store.set_stable(stable).await?;
         }
-        let reached = match planted::is(Bug::PurgedByClock) {
+        let settled = match planted::is(Bug::PurgedByClock) {
             true => Some(of_age),
-            false => watermark.reached(store.stable(), &others),
+            false => watermark.settled(store.stable(), self.counted, store.clock().now()),
         };
-        let Some(reached) = reached else { return Ok(0) };
-        let up_to = reached.min(of_age);
+        let Some(settled) = settled else { return Ok(0) };
+        let up_to = settled.min(of_age);
         if up_to <= store.purged() || !store.has_tombstones(up_to)? {
             return Ok(0);
         }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::try_join_all;
 use quorum_core::{
-    Hlc, Incarnation, Known, Origin, PeerId, Recovery, Repute, Stability, WriteId, wall_millis,
+    Announcement, Hlc, Incarnation, Known, Origin, PeerId, Recovery, Repute, Stability, WriteId,
+    wall_millis,
 };
 
 use super::Store;
@@ -20,12 +21,14 @@ const STABLE: &[u8] = b"stable";
 const PURGED: &[u8] = b"purged";
 const RECOVERED_AT: &[u8] = b"recovered_at";
 const FORGOTTEN: &[u8] = b"forgotten/";
+const MET: &[u8] = b"met/";
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     recovery: Recovery,
     known: BTreeMap<PeerId, Known>,
+    met: BTreeMap<PeerId, Met>,
     /// When a recovery ended last, in milliseconds since the Unix epoch; 0 if none ever did.
     recovered_at: u64,
     stable: Hlc,
@@ -38,12 +41,21 @@ impl Default for Facts {
         Self {
             recovery: Recovery::New,
             known: BTreeMap::new(),
+            met: BTreeMap::new(),
             recovered_at: 0,
             stable: Hlc::ZERO,
             purged: Hlc::ZERO,
             forgotten: BTreeSet::new(),
         }
     }
+}
+
+/// A member as it was when it was first heard in the life in which it was heard last, however complete that life is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub(crate) life: Origin,
+    /// Up to where it had purged tombstones.
+    pub(crate) purged: Hlc,
 }
 
 /// What is known of losses at a moment, to be compared with another moment.
@@ -70,6 +82,7 @@ impl Turn<'_> {
 pub(crate) enum Fact {
     Recovery(Recovery),
     Known(Known),
+    Met(Met),
     /// The recovery ended at this time. Ids of writes that were overwritten by then may be missing.
     RecoveredAt(u64),
     /// Up to here everything that any member wrote is held.
@@ -104,6 +117,16 @@ impl Fact {
                     Repute::Contested => 1,
                     Repute::Complete => 2,
                 });
+                (key.freeze(), value.freeze())
+            }
+            Self::Met(Met { life, purged }) => {
+                let name = life.node.as_str().as_bytes();
+                let mut key = BytesMut::with_capacity(MET.len() + name.len());
+                key.put_slice(MET);
+                key.put_slice(name);
+                let mut value = BytesMut::with_capacity(16);
+                value.put_slice(life.incarnation.as_bytes());
+                value.put_u64(purged.as_u64());
                 (key.freeze(), value.freeze())
             }
             Self::RecoveredAt(millis) => (Bytes::from_static(RECOVERED_AT), encode_u64(*millis)),
@@ -144,6 +167,13 @@ impl Facts {
             let incarnation = Incarnation::from_bytes(*incarnation);
             let life = Origin { node: decode_node(name)?, incarnation };
             self.known.insert(life.node.clone(), Known { life, repute });
+        } else if let Some(name) = key.strip_prefix(MET) {
+            let corrupt = Corrupt { what: "how a member was met" };
+            let (incarnation, purged) = value.split_first_chunk().ok_or(corrupt)?;
+            let incarnation = Incarnation::from_bytes(*incarnation);
+            let life = Origin { node: decode_node(name)?, incarnation };
+            let purged = Hlc::from_u64(decode_u64(purged)?);
+            self.met.insert(life.node.clone(), Met { life, purged });
         } else if key == RECOVERED_AT {
             self.recovered_at = decode_u64(value)?;
         } else if key == STABLE {
@@ -165,6 +195,9 @@ impl Facts {
             Fact::Known(known) => {
                 self.known.insert(known.life.node.clone(), known.clone());
             }
+            Fact::Met(met) => {
+                self.met.insert(met.life.node.clone(), met.clone());
+            }
             Fact::RecoveredAt(millis) => self.recovered_at = *millis,
             Fact::Stable(hlc) => self.stable = self.stable.max(*hlc),
             Fact::Purged(hlc) => self.purged = self.purged.max(*hlc),
@@ -178,6 +211,7 @@ impl Facts {
         match fact {
             Fact::Recovery(recovery) => self.recovery == *recovery,
             Fact::Known(known) => self.known.get(&known.life.node) == Some(known),
+            Fact::Met(met) => self.met.get(&met.life.node) == Some(met),
             Fact::RecoveredAt(millis) => self.recovered_at == *millis,
             Fact::Stable(hlc) => self.stable >= *hlc,
             Fact::Purged(hlc) => self.purged >= *hlc,
@@ -278,19 +312,27 @@ impl Store {
         self.shared.facts.read().known.values().cloned().collect()
     }
 
+    /// A member as it was met, if it ever was.
+    pub(crate) fn met(&self, node: &PeerId) -> Option<Met> {
+        self.shared.facts.read().met.get(node).cloned()
+    }
+
     /// Takes in durably, in one sync, that a member said this of itself, and how it knows these others.
     pub(crate) async fn meet(
         &self,
         from: &Origin,
-        recovery: Recovery,
+        said: &Announcement,
         may_vouch: bool,
         told: impl IntoIterator<Item = &Known>,
     ) -> Result<(), StoreError> {
         let turn = self.turn().await?;
-        let mut news = BTreeMap::new();
+        let (mut news, is_met);
         {
-            let known = &self.shared.facts.read().known;
-            if let Some(met) = Known::met(known.get(&from.node), from, recovery, may_vouch) {
+            let facts = &self.shared.facts.read();
+            let known = &facts.known;
+            is_met = facts.met.get(&from.node).is_some_and(|met| met.life == *from);
+            news = BTreeMap::new();
+            if let Some(met) = Known::met(known.get(&from.node), from, said.recovery, may_vouch) {
                 news.insert(from.node.clone(), met);
             }
             for told in told {
@@ -299,7 +341,9 @@ impl Store {
                 news.insert(node.clone(), joined);
             }
         }
-        try_join_all(news.into_values().map(|known| self.establish(Fact::Known(known)))).await?;
+        let met = (!is_met).then(|| Fact::Met(Met { life: from.clone(), purged: said.purged }));
+        let news = news.into_values().map(Fact::Known).chain(met);
+        try_join_all(news.map(|fact| self.establish(fact))).await?;
         turn.over();
         Ok(())
     }
@@ -366,6 +410,7 @@ mod tests {
         let facts = [
             Fact::Recovery(Recovery::Complete),
             Fact::Known(known),
+            Fact::Met(Met { life: origin.clone(), purged: Hlc::from_millis(4) }),
             Fact::RecoveredAt(5),
             Fact::Stable(Hlc::from_millis(7)),
             Fact::Purged(Hlc::from_millis(6)),
@@ -385,5 +430,6 @@ mod tests {
         assert!(read.read(b"remembered/n1", &[1, 1, 1, 1, 1, 1, 1, 1, 3]).is_err());
         read.read(b"remembered/n1", &[1; 8]).expect("as 0.1.0 wrote it");
         assert!(read.read(b"forgotten/short", &[]).is_err());
+        assert!(read.read(b"met/n1", &[1; 15]).is_err());
     }
 }
