@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask mutants tracker.rs policy.rs     these files below crates/quorum-core/src
-//! cargo xtask mutants --slice 8                about so many, of the files in which none may be missed: what CI runs
+//! cargo xtask mutants --slice 8                about so many, of the files in which none may be missed
 //! cargo xtask mutants --campaign               all of them, for an hour at most; goes on where the ledger ends
 //! cargo xtask mutants --missed                 those that the ledger says are missed, once there are tests for them
 //! cargo xtask mutants --summary                what the ledger adds up to
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Whether there is the program that makes and tries mutants.
-pub(crate) fn is_installed() -> Result<bool> {
+fn is_installed() -> Result<bool> {
     process::succeeds(&mut process::cargo(&["mutants", "--version"]))
 }
 
