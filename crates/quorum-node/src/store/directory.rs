@@ -74,18 +74,19 @@ impl Directory {
         self.path.join(ENGINE_DIRECTORY)
     }
 
-    /// Whether there is nothing yet that was ever acknowledged. Clears away what a start that was cut short left: the
-    /// engine cannot resume its own creation.
-    pub(crate) fn begin_if_new(&self) -> Result<bool, OpenError> {
+    /// Where nothing was ever acknowledged, clears away what a start that was cut short left: the engine cannot resume its own
+    /// creation.
+    pub(crate) fn begin_if_new(&self) -> Result<(), OpenError> {
         let (engine, new) = (self.engine_path(), self.path.join(NEW_FILE));
         if engine.exists() && !new.exists() {
-            return Ok(false);
+            return Ok(());
         }
         write_whole(&new, "the first start is not synced yet\n")?;
         if engine.exists() {
             fs::remove_dir_all(&engine).map_err(OpenError::io("remove", &engine))?;
         }
-        Ok(true)
+        // Of an engine that somebody removed.
+        self.remove_clean_mark()
     }
 
     /// The first start is synced: from now on everything counts.
@@ -98,17 +99,28 @@ impl Directory {
         }
     }
 
-    /// Whether the store was closed since it was last open, and after which commit. From here on it is not.
-    pub(crate) fn take_clean_mark(&self) -> Result<Option<u64>, OpenError> {
+    /// After which commit the store was closed, if it was since it was last open.
+    pub(crate) fn clean_mark(&self) -> Result<Option<u64>, OpenError> {
         let path = self.path.join(CLEAN_FILE);
-        let mark = match fs::read_to_string(&path) {
-            Ok(mark) => mark.trim().parse().ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(OpenError::io("read", &path)(error)),
-        };
-        fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
-        sync_directory(&self.path)?;
-        Ok(mark)
+        match fs::read_to_string(&path) {
+            Ok(mark) => match mark.trim().parse() {
+                Ok(commit) => Ok(Some(commit)),
+                Err(_) => Err(OpenError::Corrupt { detail: format!("{CLEAN_FILE} says {mark:?}") }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(OpenError::io("read", &path)(error)),
+        }
+    }
+
+    /// From here on the store is not closed. Not before everything was found to be there: a start that refuses leaves the mark
+    /// to the next one, which would take a log that lost its end for one whose end was torn.
+    pub(crate) fn remove_clean_mark(&self) -> Result<(), OpenError> {
+        let path = self.path.join(CLEAN_FILE);
+        match fs::remove_file(&path) {
+            Ok(()) => sync_directory(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(OpenError::io("remove", &path)(error)),
+        }
     }
 
     /// Says that the store was closed after its last commit, and lets go of the directory.
@@ -231,13 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn the_clean_mark_is_taken_once() {
+    fn the_clean_mark_stays_until_it_is_removed_and_must_be_readable() {
         let path = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::open(path.path()).expect("a new directory");
-        assert_eq!(directory.take_clean_mark().expect("readable"), None);
+        assert_eq!(directory.clean_mark().expect("readable"), None);
         directory.mark_clean(17).expect("writable");
         let directory = Directory::open(path.path()).expect("free again");
-        assert_eq!(directory.take_clean_mark().expect("readable"), Some(17));
-        assert_eq!(directory.take_clean_mark().expect("readable"), None);
+        for _ in 0..2 {
+            assert_eq!(directory.clean_mark().expect("readable"), Some(17));
+        }
+        for _ in 0..2 {
+            directory.remove_clean_mark().expect("writable");
+            assert_eq!(directory.clean_mark().expect("readable"), None);
+        }
+        fs::write(path.path().join(CLEAN_FILE), "1x7\n").expect("writable");
+        let refused = directory.clean_mark();
+        assert!(matches!(refused, Err(OpenError::Corrupt { .. })), "{refused:?}");
     }
 }

@@ -129,6 +129,9 @@ pub(super) fn prepare(
 ) -> Result<(Arc<Shared>, Committer), OpenError> {
     let mut kept = Kept::read(engine.view().as_ref())?;
     kept.check(identity)?;
+    if let Some(directory) = &directory {
+        directory.remove_clean_mark()?;
+    }
     if kept.format == Some(FORMAT_WITHOUT_TOMBSTONES) {
         list_tombstones(engine.as_ref())?;
     }
@@ -197,9 +200,8 @@ pub(super) fn open_engine(
     config: &StoreConfig,
 ) -> Result<(Directory, DiskEngine), OpenError> {
     let directory = Directory::open(path)?;
-    let is_new = directory.begin_if_new()?;
-    let closed_after = if is_new { None } else { directory.take_clean_mark()? };
-    let engine = DiskEngine::open(&directory.engine_path(), config, closed_after)?;
+    directory.begin_if_new()?;
+    let engine = DiskEngine::open(&directory.engine_path(), config, directory.clean_mark()?)?;
     Ok((directory, engine))
 }
 

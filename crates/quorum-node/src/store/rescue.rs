@@ -67,7 +67,8 @@ impl Directory {
         fs::create_dir_all(to).map_err(failed("create"))?;
         // The engine last: a crash before it leaves the store where it was, merely not marked as closed.
         let other = Self::open(to)?;
-        let clean = self.take_clean_mark()?;
+        let clean = self.clean_mark()?;
+        self.remove_clean_mark()?;
         fs::rename(self.engine_path(), other.engine_path()).map_err(failed("move the store to"))?;
         if let Some(last_commit) = clean {
             other.mark_clean(last_commit)?;

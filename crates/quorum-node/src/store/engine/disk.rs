@@ -476,8 +476,10 @@ fn merged(
         loop {
             let is_above = match (above.peek(), tables.peek()) {
                 (None, None) => return None,
+                // What the tables have from here on is not known: no key beyond it may pass for the next one.
+                (_, Some(Err(_))) | (None, Some(Ok(_))) => false,
                 (Some((upper, _)), Some(Ok((lower, _)))) => upper <= lower,
-                (upper, _) => upper.is_some(),
+                (Some(_), None) => true,
             };
             if !is_above {
                 return tables.next();
@@ -516,6 +518,18 @@ mod tests {
     use proptest::prelude::*;
 
     type Model = BTreeMap<Bytes, Bytes>;
+
+    /// Were it told last, a page could end before it, and whoever goes on behind the page would never hear of it.
+    #[test]
+    fn what_the_tables_cannot_read_is_told_before_any_key_behind_it() {
+        let entry = |key: &'static str| (Bytes::from(key), Bytes::from("value"));
+        let above = ["b", "y", "z"].map(|key| (Bytes::from(key), Some(Bytes::from("value"))));
+        let damaged = EngineError::new("read", "a damaged block");
+        let tables = [Ok(entry("a")), Ok(entry("c")), Err(damaged), Ok(entry("x"))];
+        let mut merged = merged(above.into_iter().collect(), tables.into_iter());
+        let keys = merged.by_ref().map_while(|entry| entry.ok().map(|(key, _)| key));
+        assert_eq!(keys.collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 
     const SPACES: [Space; 2] = [Space::Records, Space::Log];
 
