@@ -138,11 +138,13 @@ impl<'a> Draft<'a> {
             // The tombstone was here and is purged: what it stands for is as void here as it is itself.
             (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
+                self.remember(record, lineage, key)?;
                 return Ok(Reply::Stored);
             }
             // It was overwritten here by a delete that is purged by now.
             (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
+                self.remember(record, lineage, key)?;
                 let origin = record.dot.lineage.origin.clone();
                 let version = Version { hlc: self.held.purged, origin };
                 return Ok(Reply::Superseded { version, is_same_write: false });
@@ -175,8 +177,9 @@ impl<'a> Draft<'a> {
             let is_wide = planted::is(Bug::FrontierPastGap);
             let first = if is_wide { 1 } else { record.dot.seq };
             self.cover(lineage, first, record.dot.seq, about);
-            self.remember(record, lineage, key)?;
         }
+        // Also where the dot was covered by the record of a later write: what is counted as a copy must be known by its id.
+        self.remember(record, lineage, key)?;
         self.cover_all(covers, Some((key, record.hlc)));
         Ok(reply)
     }
@@ -540,7 +543,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), StoreError> {
         let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
         if let Some(known) = self.newest(Space::Writes, &write_id)?
-            && WriteEntry::decode(&known)?.hlc > record.hlc
+            && WriteEntry::decode(&known)?.hlc >= record.hlc
         {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorum_core::{Busy, Incoming, Lineage, Refusal, Reply, SeqSet};
 use quorum_node::store::engine::memory::MemoryDisk;
-use quorum_node::store::{Store, StoreConfig};
+use quorum_node::store::{Store, StoreConfig, WriteLookup};
 
 use crate::harness::{
     TestClock, TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace,
@@ -196,6 +196,28 @@ async fn a_covered_dot_is_never_merged_again() {
     let replies = apply(&store, vec![incoming(late)]).await;
     assert_eq!(replies, [Reply::Refused { reason: Refusal::TooOld }]);
     assert_eq!(value(&store, "a"), None);
+}
+
+/// A retry finds a write by its id. This one came as a dot that the record of a later write covers, so its id came with the
+/// retry only: whoever answers that it is here must know it from then on, or the next retry would execute it again.
+#[tokio::test]
+async fn a_write_whose_dot_came_with_a_later_one_is_known_by_its_id_once_it_comes_itself() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let first = record(&n2, 1, "a", Some("first"), WALL + 1);
+    let later = record(&n2, 2, "a", Some("later"), WALL + 2);
+    apply(&store, vec![covering(later.clone(), &n2, vec![(1, 1)])]).await;
+    assert_eq!(store.lookup(&first.write_id), Ok(WriteLookup::Unknown));
+    let replies = apply(&store, vec![incoming(first.clone())]).await;
+    let superseded = Reply::Superseded { version: later.version(), is_same_write: false };
+    assert_eq!(replies, [superseded]);
+    disk.crash();
+    let store = on_memory(&disk);
+    let known = store.lookup(&first.write_id).expect("readable");
+    assert!(matches!(known, WriteLookup::Known(_)), "{known:?}");
+    let syncs = disk.syncs();
+    apply(&store, vec![incoming(first)]).await;
+    assert_eq!(disk.syncs(), syncs, "that is no news any more");
 }
 
 #[tokio::test]
