@@ -4,6 +4,7 @@
 //! one key are executed in the order in which they stand, all others side by side.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr;
 
 use axum::Json;
@@ -13,7 +14,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quorum_core::WriteId;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::Batches;
@@ -21,6 +24,7 @@ use super::problem::Problem;
 use super::query;
 use super::receipt::Committed;
 use crate::client::TextOrBase64;
+use crate::config::WriteQuorum;
 use crate::record::{Key, Namespace};
 use crate::service::Service;
 use crate::write::{WriteFailed, WriteRequest};
@@ -28,16 +32,57 @@ use crate::write::{WriteFailed, WriteRequest};
 /// Most writes of one request.
 const ITEMS_MAX: usize = 1_000;
 
+/// Longest text of a number of copies.
+const COPIES_LEN_MAX: usize = 32;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Batch {
-    writes: Vec<Value>,
+struct Batch<'a> {
+    #[serde(borrow)]
+    writes: Writes<'a>,
+}
+
+/// The first items as they stand in the body, and how many there are. A few bytes of JSON may mean a hundred times as much in
+/// memory, so nothing is made of them before they are counted.
+struct Writes<'a> {
+    items: Vec<&'a RawValue>,
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Writes<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Counting;
+
+        impl<'de> Visitor<'de> for Counting {
+            type Value = Writes<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a list of writes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Writes<'de>, A::Error> {
+                let mut items = Vec::new();
+                while items.len() < ITEMS_MAX
+                    && let Some(item) = list.next_element()?
+                {
+                    items.push(item);
+                }
+                let mut count = items.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Writes { items, count })
+            }
+        }
+
+        from.deserialize_seq(Counting)
+    }
 }
 
 /// A write as JSON says it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Item {
+struct Item<'a> {
     namespace: String,
     key: Option<String>,
     key_base64: Option<String>,
@@ -46,12 +91,13 @@ struct Item {
     value: Option<Option<String>>,
     value_base64: Option<String>,
     write_id: Option<String>,
-    w: Option<Value>,
+    #[serde(borrow)]
+    w: Option<&'a RawValue>,
     timeout: Option<String>,
     durability: Option<String>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
@@ -80,13 +126,14 @@ pub(super) fn read(
     is_retry: bool,
     check: impl Fn(&WriteRequest) -> Result<(), Wrong>,
 ) -> Result<Vec<WriteRequest>, Problem> {
-    let batch: Batch =
+    let batch: Batch<'_> =
         serde_json::from_slice(body).map_err(|error| Problem::invalid("body", &error))?;
-    if batch.writes.len() > ITEMS_MAX {
-        let detail = format!("{} writes, at most {ITEMS_MAX} in one batch", batch.writes.len());
+    let Writes { items, count } = batch.writes;
+    if count > ITEMS_MAX {
+        let detail = format!("{count} writes, at most {ITEMS_MAX} in one batch");
         return Err(Problem::invalid("writes", &detail));
     }
-    let requests = batch.writes.into_iter().enumerate().map(|(index, item)| {
+    let requests = items.into_iter().enumerate().map(|(index, item)| {
         let request = request_of(item, members, is_retry);
         let checked = request.and_then(|request| check(&request).map(|()| request));
         checked.map_err(|(field, detail)| Problem::InvalidItem {
@@ -110,11 +157,10 @@ fn check(service: &Service, request: &WriteRequest) -> Result<(), Wrong> {
 }
 
 /// The write that an item means, or which field of it is wrong and why.
-fn request_of(item: Value, members: usize, is_retry: bool) -> Result<WriteRequest, Wrong> {
-    let wrong =
-        |field: &str, detail: &dyn std::fmt::Display| (format!(".{field}"), detail.to_string());
-    let item: Item =
-        serde_json::from_value(item).map_err(|error| (String::new(), error.to_string()))?;
+fn request_of(item: &RawValue, members: usize, is_retry: bool) -> Result<WriteRequest, Wrong> {
+    let wrong = |field: &str, detail: &dyn fmt::Display| (format!(".{field}"), detail.to_string());
+    let item: Item<'_> =
+        serde_json::from_str(item.get()).map_err(|error| (String::new(), error.to_string()))?;
     let namespace = Namespace::new(&item.namespace).map_err(|error| wrong("namespace", &error))?;
     let key = TextOrBase64::from_fields("key", item.key, item.key_base64)
         .and_then(|key| key.ok_or_else(|| "no \"key\" or \"key_base64\"".to_owned()))
@@ -133,10 +179,7 @@ fn request_of(item: Value, members: usize, is_retry: bool) -> Result<WriteReques
     if is_retry && write_id.is_none() {
         return Err(wrong("write_id", &"a retry needs the write id of the first attempt"));
     }
-    let copies = item.w.map(|w| match w {
-        Value::String(text) => query::copies(&text, members),
-        other => query::copies(&other.to_string(), members),
-    });
+    let copies = item.w.map(|w| copies(w.get(), members));
     let timeout = item.timeout.map(|timeout| query::timeout(&timeout)).transpose();
     let durability = item.durability.map(|durability| query::durability(&durability)).transpose();
     Ok(WriteRequest {
@@ -149,6 +192,15 @@ fn request_of(item: Value, members: usize, is_retry: bool) -> Result<WriteReques
         durability: durability.map_err(|error| wrong("durability", &error))?,
         is_retry,
     })
+}
+
+/// Copies as a number or as a text of one.
+fn copies(json: &str, members: usize) -> Result<WriteQuorum, String> {
+    if json.len() > COPIES_LEN_MAX {
+        return Err(format!("{} bytes long, which no number of copies is", json.len()));
+    }
+    let text: Option<String> = serde_json::from_str(json).ok();
+    query::copies(text.as_deref().unwrap_or(json), members)
 }
 
 /// Runs all writes and gives each one's answer, in the order in which they were asked for.
@@ -201,4 +253,38 @@ fn answer(results: &[Value]) -> Response {
         "results": results,
     });
     (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> Problem {
+        read(body.as_bytes(), 3, false, |_| Ok(())).map(|_| ()).expect_err("refused")
+    }
+
+    #[test]
+    fn items_are_counted_and_nonsense_is_named_however_much_of_it_there_is() {
+        let many = format!("{{\"writes\":[{}0]}}", "[[]],".repeat(1_000_000));
+        let Problem::Invalid { field, detail } = refused(&many) else {
+            panic!("the field is named")
+        };
+        assert_eq!((field, &*detail), ("writes", "1000001 writes, at most 1000 in one batch"));
+        let nested = format!("{{\"writes\":[[{}0]]}}", "[],".repeat(1_000_000));
+        assert!(matches!(refused(&nested), Problem::InvalidItem { .. }));
+        let item = |w: &str| {
+            format!(
+                "{{\"writes\":[{{\"namespace\":\"n\",\"key\":\"k\",\"value\":\"v\",\"w\":{w}}}]}}"
+            )
+        };
+        let Problem::InvalidItem { field, .. } = refused(&item(&format!("[{}0]", "0,".repeat(99))))
+        else {
+            panic!("the field is named")
+        };
+        assert_eq!(&*field, "writes[0].w");
+        for w in ["2", "\"2\"", "\"majority\"", "null"] {
+            let read = read(item(w).as_bytes(), 3, false, |_| Ok(()));
+            assert!(read.is_ok(), "{w}");
+        }
+    }
 }
