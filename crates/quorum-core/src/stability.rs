@@ -143,8 +143,12 @@ impl Stability {
         let settling = self.settling.take();
         let still = settling.filter(|was| was.reached <= reached && was.lives == lives);
         let settling = still.unwrap_or(Settling { since: now, reached, lives });
+        let ignores = planted::is(Bug::SilentMemberIgnored);
         let is_confirmed = |heard: &Heard<'_>| {
             let claims = settling.lives.get(heard.member);
+            if claims.is_none() && ignores {
+                return true;
+            }
             heard.answered.is_some_and(|(life, at)| claims == Some(life) && at >= settling.since)
         };
         if others.iter().all(is_confirmed) {
