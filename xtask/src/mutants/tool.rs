@@ -16,7 +16,7 @@ const SOURCE: &str = "crates/quorum-core/src";
 const TRIED: [i32; 3] = [0, 2, 3];
 
 /// Which mutants.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Choice(Vec<String>);
 
 impl Choice {
@@ -64,7 +64,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn mutants(&self) -> usize {
+    fn mutants(&self) -> usize {
         [&self.noticed, &self.hung, &self.unviable, &self.missed].map(Vec::len).into_iter().sum()
     }
 

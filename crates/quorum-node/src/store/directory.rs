@@ -91,12 +91,7 @@ impl Directory {
 
     /// The first start is synced: from now on everything counts.
     pub(crate) fn begun(&self) -> Result<(), OpenError> {
-        let new = self.path.join(NEW_FILE);
-        match fs::remove_file(&new) {
-            Ok(()) => sync_directory(&self.path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(OpenError::io("remove", &new)(error)),
-        }
+        self.remove(NEW_FILE)
     }
 
     /// After which commit the store was closed, if it was since it was last open.
@@ -115,7 +110,12 @@ impl Directory {
     /// From here on the store is not closed. Not before everything was found to be there: a start that refuses leaves the mark
     /// to the next one, which would take a log that lost its end for one whose end was torn.
     pub(crate) fn remove_clean_mark(&self) -> Result<(), OpenError> {
-        let path = self.path.join(CLEAN_FILE);
+        self.remove(CLEAN_FILE)
+    }
+
+    /// Removes a file of this directory durably, if it is there.
+    fn remove(&self, name: &str) -> Result<(), OpenError> {
+        let path = self.path.join(name);
         match fs::remove_file(&path) {
             Ok(()) => sync_directory(&self.path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -106,10 +106,6 @@ impl Fact {
                 (Bytes::from_static(RECOVERY), Bytes::copy_from_slice(&[number]))
             }
             Self::Known(Known { life, repute }) => {
-                let name = life.node.as_str().as_bytes();
-                let mut key = BytesMut::with_capacity(KNOWN.len() + name.len());
-                key.put_slice(KNOWN);
-                key.put_slice(name);
                 let mut value = BytesMut::with_capacity(9);
                 value.put_slice(life.incarnation.as_bytes());
                 value.put_u8(match repute {
@@ -117,17 +113,13 @@ impl Fact {
                     Repute::Contested => 1,
                     Repute::Complete => 2,
                 });
-                (key.freeze(), value.freeze())
+                (key_of(KNOWN, &life.node), value.freeze())
             }
             Self::Met(Met { life, purged }) => {
-                let name = life.node.as_str().as_bytes();
-                let mut key = BytesMut::with_capacity(MET.len() + name.len());
-                key.put_slice(MET);
-                key.put_slice(name);
                 let mut value = BytesMut::with_capacity(16);
                 value.put_slice(life.incarnation.as_bytes());
                 value.put_u64(purged.as_u64());
-                (key.freeze(), value.freeze())
+                (key_of(MET, &life.node), value.freeze())
             }
             Self::RecoveredAt(millis) => (Bytes::from_static(RECOVERED_AT), encode_u64(*millis)),
             Self::Stable(hlc) => (Bytes::from_static(STABLE), encode_u64(hlc.as_u64())),
@@ -144,6 +136,22 @@ impl Fact {
     }
 }
 
+/// The key of what is remembered of one member.
+fn key_of(prefix: &[u8], node: &PeerId) -> Bytes {
+    [prefix, node.as_str().as_bytes()].concat().into()
+}
+
+/// The life of a member with which such an entry begins, and what follows it.
+fn life_of<'a>(
+    name: &[u8],
+    value: &'a [u8],
+    corrupt: Corrupt,
+) -> Result<(Origin, &'a [u8]), Corrupt> {
+    let (incarnation, rest) = value.split_first_chunk().ok_or(corrupt)?;
+    let incarnation = Incarnation::from_bytes(*incarnation);
+    Ok((Origin { node: decode_node(name)?, incarnation }, rest))
+}
+
 impl Facts {
     /// Takes in an entry of the store's own, if it is a fact.
     pub(super) fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
@@ -156,7 +164,7 @@ impl Facts {
             };
         } else if let Some(name) = key.strip_prefix(KNOWN) {
             let corrupt = Corrupt { what: "how a member is known" };
-            let (incarnation, repute) = value.split_first_chunk().ok_or(corrupt)?;
+            let (life, repute) = life_of(name, value, corrupt)?;
             let repute = match repute {
                 // As 0.1.0 wrote it, which knew no other.
                 [] | [0] => Repute::Vouched,
@@ -164,14 +172,10 @@ impl Facts {
                 [2] => Repute::Complete,
                 _ => return Err(corrupt),
             };
-            let incarnation = Incarnation::from_bytes(*incarnation);
-            let life = Origin { node: decode_node(name)?, incarnation };
             self.known.insert(life.node.clone(), Known { life, repute });
         } else if let Some(name) = key.strip_prefix(MET) {
             let corrupt = Corrupt { what: "how a member was met" };
-            let (incarnation, purged) = value.split_first_chunk().ok_or(corrupt)?;
-            let incarnation = Incarnation::from_bytes(*incarnation);
-            let life = Origin { node: decode_node(name)?, incarnation };
+            let (life, purged) = life_of(name, value, corrupt)?;
             let purged = Hlc::from_u64(decode_u64(purged)?);
             self.met.insert(life.node.clone(), Met { life, purged });
         } else if key == RECOVERED_AT {
@@ -326,12 +330,10 @@ impl Store {
         told: impl IntoIterator<Item = &Known>,
     ) -> Result<(), StoreError> {
         let turn = self.turn().await?;
-        let (mut news, is_met);
+        let is_met = self.met(&from.node).is_some_and(|met| met.life == *from);
+        let mut news = BTreeMap::new();
         {
-            let facts = &self.shared.facts.read();
-            let known = &facts.known;
-            is_met = facts.met.get(&from.node).is_some_and(|met| met.life == *from);
-            news = BTreeMap::new();
+            let known = &self.shared.facts.read().known;
             if let Some(met) = Known::met(known.get(&from.node), from, said.recovery, may_vouch) {
                 news.insert(from.node.clone(), met);
             }

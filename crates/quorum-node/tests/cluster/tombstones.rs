@@ -54,6 +54,17 @@ async fn nothing_goes(cluster: &Cluster, less_than: f64) {
     }
 }
 
+/// Starts the first two members, and waits until they commit a write without the third.
+async fn start_two(cluster: &mut Cluster) {
+    for node in 0..2 {
+        cluster.nodes[node].start();
+    }
+    until("two are up", async || {
+        put(cluster, 0, "ready", "w=2&timeout=1s").await.status == StatusCode::OK
+    })
+    .await;
+}
+
 /// Whether the data of a former life lies aside in this data directory.
 fn is_set_aside(data: &Path) -> bool {
     let entries = std::fs::read_dir(data).expect("a directory").flatten();
@@ -97,13 +108,7 @@ async fn a_forgotten_member_that_returns_begins_anew_and_brings_nothing_back() {
     let alone = put(&cluster, 2, "only-mine", "w=2&timeout=100ms").await;
     assert_eq!(alone.json()["outcome"], "indeterminate", "{}", alone.text());
     cluster.nodes[2].kill();
-    for node in 0..2 {
-        cluster.nodes[node].start();
-    }
-    until("two are up", async || {
-        put(&cluster, 0, "ready", "w=2&timeout=1s").await.status == StatusCode::OK
-    })
-    .await;
+    start_two(&mut cluster).await;
     delete(&cluster, 0, "zombie").await;
 
     let n3 = "n3";
@@ -185,13 +190,7 @@ async fn the_next_life_of_a_forgotten_member_is_waited_for_over_restarts() {
     .await;
     cluster.nodes[2].kill();
     cluster.nodes[0].kill();
-    for node in 0..2 {
-        cluster.nodes[node].start();
-    }
-    until("two are up", async || {
-        put(&cluster, 0, "ready", "w=2&timeout=1s").await.status == StatusCode::OK
-    })
-    .await;
+    start_two(&mut cluster).await;
     delete(&cluster, 0, "zombie").await;
     nothing_goes(&cluster, 1.0).await;
     cluster.nodes[2].start();
