@@ -4,6 +4,7 @@ pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod mesh;
 pub(crate) mod metrics;
+mod ports;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod store;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ports::free_ports;
 use super::{PATIENCE, http, until};
 
 /// The program under test.
@@ -262,27 +262,6 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
             Some(status) => return Some(status),
             None if Instant::now() >= deadline => return None,
             None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
-}
-
-/// The first of `count` ports in a row that nobody uses, for UDP and TCP. No two calls give the same; they lie below the
-/// range from which the system picks ports by itself.
-fn free_ports(count: u16) -> u16 {
-    const FIRST: u16 = 10_000;
-    const RANGE: u16 = 20_000;
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Test programs that run at the same time begin at different places.
-    let begin = u16::try_from(std::process::id() % u32::from(RANGE)).expect("below the range");
-    loop {
-        let offset = TAKEN.fetch_add(count, Ordering::Relaxed);
-        let first = FIRST + (begin + offset % RANGE) % RANGE;
-        let is_free = |port: u16| {
-            let at = (Ipv4Addr::LOCALHOST, port);
-            UdpSocket::bind(at).is_ok() && TcpListener::bind(at).is_ok()
-        };
-        if (first..first + count).all(is_free) {
-            return first;
         }
     }
 }
