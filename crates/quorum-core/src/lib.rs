@@ -101,9 +101,9 @@ pub use first_start::{FirstStart, FirstStartProgress, Witness, vouchers_needed};
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
 pub use link::{
-    AckOfLane, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize, HandshakeFault,
-    Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Reported, Rings,
-    Sent, SnapshotSeat, check_hello, check_welcome,
+    AckOfLane, Answered, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize,
+    HandshakeFault, Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo,
+    Rings, Sent, SnapshotSeat, check_hello, check_welcome,
 };
 pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};

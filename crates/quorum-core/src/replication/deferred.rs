@@ -113,6 +113,12 @@ impl Deferred {
         self.waiting.len()
     }
 
+    /// Whether a record is put off.
+    #[must_use]
+    pub fn contains(&self, dot: &Dot) -> bool {
+        self.waiting.contains_key(dot)
+    }
+
     /// Whether none is put off.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -15,8 +15,8 @@ use crate::announcement::Announcement;
 use crate::clock::skew::SkewProbe;
 use crate::frontier::Frontier;
 use crate::link::{
-    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Reported,
-    Sent, check_welcome,
+    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Sent,
+    check_welcome,
 };
 use crate::observe::HandshakeRefusal;
 use crate::ports::{Clock, Incoming, ReplicaStore};
@@ -252,7 +252,9 @@ impl<P: Program> CatchUpLane for CatchUpOf<'_, P> {
     type Error = std::convert::Infallible;
 
     fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        self.peer.link(|link| link.owed(us, held, now))
+        let (owed, rings) = self.peer.link(|link| link.owed(us, held, now));
+        self.peer.ring(rings);
+        owed
     }
 
     fn has(&self, dot: &Dot) -> bool {
@@ -431,11 +433,7 @@ async fn probed<P: Program>(
     if probe.is_steady(now.saturating_duration_since(sent_at)) {
         *peer.offset.lock() = Some((probe.offset(), (now, wall)));
     }
-    match peer.link(|link| link.reported(frontier.as_ref())) {
-        Reported::Nothing => {}
-        Reported::News => peer.news.ring(),
-        Reported::TooMuch => peer.look_at_connection.ring(),
-    }
+    peer.ring(peer.link(|link| link.reported(frontier.as_ref())));
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
     let is_over =
         peer.link(|link| link.view().lineage.is_none_or(|now| now.origin != theirs.origin));

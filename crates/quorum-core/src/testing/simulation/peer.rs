@@ -191,6 +191,12 @@ impl Peer {
         if rings.catch_up {
             self.catch_up_ready.ring();
         }
+        if rings.news {
+            self.news.ring();
+        }
+        if rings.connection {
+            self.look_at_connection.ring();
+        }
     }
 
     pub(super) fn answered(
@@ -200,11 +206,9 @@ impl Peer {
         synced: bool,
         now: Instant,
     ) -> bool {
-        let taken = self.link(|link| link.answered(item, reply, synced, now));
-        if !taken {
-            self.catch_up_ready.ring();
-        }
-        taken
+        let answered = self.link(|link| link.answered(item, reply, synced, now));
+        self.ring(answered.rings);
+        answered.taken
     }
 
     pub(super) fn hang_up(&self) {
