@@ -105,8 +105,8 @@ pub enum KnownWrite {
         digest: Digest,
         /// Its key, in the store's own bytes.
         key: Bytes,
-        /// Whether it is still the newest of its key.
-        is_current: bool,
+        /// The newest version of its key there; none if that was purged.
+        newest: Option<Version>,
     },
     /// It is being executed here now, and may end in any way.
     UnderWay,

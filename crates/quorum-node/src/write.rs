@@ -238,6 +238,8 @@ impl<N: Replicator + Inquirer> Writes<N> {
             return Err(lost_unawares(op.write_id));
         }
         options.timeout = Some(LAST_WORD);
+        // A newer version says only of a write whose first phase has heard of all before it that it took effect.
+        let overwritten = overwritten && self.policies.of(&op.namespace).is_linearizable();
         Ok(self.writer.resume(record, overwritten, options).await?)
     }
 
@@ -446,8 +448,9 @@ impl<N: Replicator + Inquirer> Writes<N> {
         let question = Question::Write { write_id: op.write_id };
         let asked = self.members.ask(question, own, needed, deadline, |peer, answer| {
             match answer {
-                Answer::Write(KnownWrite::Held { dot, version, digest, is_current, .. }) => {
+                Answer::Write(KnownWrite::Held { dot, version, digest, newest, .. }) => {
                     if seen.found.as_ref().is_none_or(|(_, found)| found.1 < version) {
+                        let is_current = newest.as_ref() == Some(&version);
                         seen.found = Some((peer.clone(), (dot, version, digest, is_current)));
                     }
                 }
