@@ -319,6 +319,23 @@ async fn a_relaxed_write_is_answered_early_and_seen_late() {
     assert_eq!(value(&store, "a"), Some(Bytes::from("1")));
 }
 
+/// As a read does that brings it to more members: no later read may miss what one has shown.
+#[tokio::test]
+async fn a_relaxed_record_that_comes_again_to_be_synced_is_synced() {
+    let config =
+        StoreConfig { relaxed_sync_after: Duration::from_secs(3_600), ..StoreConfig::default() };
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let mut theirs = record(&lineage("n2", 1), 1, "b", Some("1"), WALL);
+    theirs.durability = Durability::Relaxed;
+    let applied = receiver(&store).apply(&peer("n2"), vec![incoming(theirs.clone())]).await;
+    assert!(!applied.synced);
+    theirs.durability = Durability::Fsync;
+    let applied = receiver(&store).apply(&peer("n3"), vec![incoming(theirs)]).await;
+    assert!(applied.synced);
+    assert_eq!(applied.replies, [Reply::Stored]);
+    assert_eq!(value(&store, "b"), Some(Bytes::from("1")));
+}
+
 #[tokio::test]
 async fn a_relaxed_write_is_synced_soon_without_another() {
     let disk = MemoryDisk::new();
