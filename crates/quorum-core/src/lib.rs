@@ -109,7 +109,7 @@ pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay,
-    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, StandIn, wall_millis,
+    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, StandIn, in_time, wall_millis,
 };
 pub use query::{
     Answer, Inquirer, KnownWrite, Newest, PeerAnswer, QuerySource, Question, RangeEntry,

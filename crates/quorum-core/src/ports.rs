@@ -3,9 +3,10 @@
 //! An embedder implements the stores over its own table and takes the network from `quorum-transport`, or the other
 //! way round. The promises of each port are stated here and checked by the suite of the `testing` feature.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,6 +37,24 @@ pub trait Clock: Send + Sync + 'static {
 /// The wall clock in whole milliseconds.
 pub fn wall_millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a future comes to, unless `deadline` comes first: then it is dropped.
+///
+/// # Cancellation
+///
+/// As that of the future.
+pub async fn in_time<T>(
+    clock: &dyn Clock,
+    deadline: Instant,
+    outcome: impl Future<Output = T>,
+) -> Option<T> {
+    let (mut outcome, mut sleep) = (pin!(outcome), clock.sleep_until(deadline));
+    poll_fn(|context| match outcome.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use quorum_core::planted::{self, Bug};
 use quorum_core::{
-    Answer, CommitOptions, Durability, Held, Incoming, Inquirer, Newest, PeerId, Question,
+    Answer, Busy, CommitOptions, Durability, Held, Incoming, Inquirer, Newest, PeerId, Question,
     ReadAnswer, ReadTracker, Record, ReplicaStore, Replicator, Reply, Unavailable, deadline_after,
+    in_time,
 };
 
 use crate::config::{Consistency, ReadQuorum};
@@ -158,7 +159,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
                 let (from, record) = self.fetch(key, namespace, &tracker, &newest, plan).await?;
                 let record = to_be_synced(record);
                 let is_written = is_newest(&record) && at >= plan.w;
-                let reply = self.take_in(&from, &record).await;
+                let reply = self.take_in(&from, &record, plan.deadline).await;
                 let is_here =
                     matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
                 if !is_written && !is_here {
@@ -245,11 +246,21 @@ impl<N: Replicator + Inquirer> Writes<N> {
         Err(ReadFailed::TooFewAnswers(TooFewAnswers { got, needed, members }))
     }
 
-    /// Merges what a peer holds into this node's store, as if the peer had sent it.
-    pub(crate) async fn take_in(&self, from: &PeerId, record: &Arc<Record>) -> Reply {
+    /// Merges what a peer holds into this node's store, as if the peer had sent it. After the deadline it goes on, and nobody
+    /// waits for it.
+    pub(crate) async fn take_in(
+        &self,
+        from: &PeerId,
+        record: &Arc<Record>,
+        deadline: Instant,
+    ) -> Reply {
         let record = Some(Arc::clone(record));
         let item = Incoming { record, ..Incoming::default() };
-        self.receiver.apply(from, vec![item]).await.replies.remove(0)
+        let applied = self.receiver.apply(from, vec![item]);
+        match in_time(&*self.clock, deadline, applied).await {
+            Some(mut applied) => applied.replies.remove(0),
+            None => Reply::Busy { reason: Busy::Overload },
+        }
     }
 
     async fn write_back(&self, record: Arc<Record>, plan: &Plan) -> Result<(), ReadFailed> {

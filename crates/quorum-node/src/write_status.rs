@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quorum_core::{
     Answer, Digest, Inquirer, KnownWrite, PeerId, Question, Replicator, Unavailable, Version,
-    WriteId, deadline_after,
+    WriteId, deadline_after, in_time,
 };
 
 use crate::record::{Key, Namespace};
@@ -109,11 +109,14 @@ impl<N: Replicator + Inquirer> Writes<N> {
     ) -> Result<WriteStatus, StoreError> {
         let local = self.members.local.clone();
         let mut known = Vec::new();
-        let own = self.known_here(&write_id).await?;
+        let known_here = in_time(&*self.clock, deadline, self.known_here(&write_id)).await;
+        let own = known_here.transpose()?;
         let mut silent: Vec<(PeerId, &'static str)> = Vec::new();
         match own {
-            Some(own) => known.push((local, own)),
-            None => silent.push((local, Unavailable::Recovering.as_str())),
+            Some(Some(own)) => known.push((local, own)),
+            // Its disk does not answer.
+            None => silent.push((local, Unavailable::Overload.as_str())),
+            Some(None) => silent.push((local, Unavailable::Recovering.as_str())),
         }
         let until = match copies {
             Some(_) => deadline.min(self.clock.now() + ROUND),

@@ -321,6 +321,7 @@ fn write(key: &Key, value: Option<&'static str>, id: u8) -> WriteOp {
         write_id: write_id(id),
         durability: Durability::Fsync,
         above: None,
+        deadline: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorum_core::{
-    Answer, Busy, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery,
+    Answer, Busy, Clock, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery,
     ReplicaStore, Reply, Unavailable, Version, WriteId,
 };
 use quorum_node::record::WriteOp;
@@ -283,6 +283,22 @@ async fn after_a_crash_everything_acknowledged_is_there_and_the_frontier_says_no
     for round in 0..50 {
         assert_eq!(value(&restarted, &format!("k{round}")), Some(Bytes::from("v")));
     }
+}
+
+/// Before it has a place nothing has happened, so it can be said that it is not applied.
+#[tokio::test]
+async fn a_write_waits_for_a_disk_that_hangs_until_its_deadline_at_most() {
+    let (disk, clock) = (MemoryDisk::new(), TestClock::new());
+    let store = on_memory_with(&disk, "n1", StoreConfig::default(), &clock);
+    write(&store, op("a", "1")).await;
+    // For so late a time the disk must make room first, and it comes to no end with anything.
+    clock.set_wall(WALL + 3_600_000);
+    disk.set_space(DiskSpace { free: 0, total: 1 << 40 });
+    let deadline = Some(clock.now() + Duration::from_millis(50));
+    let outcome = store.stage(WriteOp { deadline, ..op("b", "1") }).await.map(|_| ());
+    assert_eq!(outcome, Err(StoreError::Overloaded));
+    disk.set_space(DiskSpace { free: 1 << 40, total: 1 << 40 });
+    assert_eq!(write(&store, op("b", "1")).await.dot.seq, 2, "nothing was left of it");
 }
 
 /// A relaxed write is answered from the operating system's memory, but neither readers nor the frontier know of it
