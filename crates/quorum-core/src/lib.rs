@@ -91,7 +91,7 @@ mod writer;
 pub mod testing;
 
 pub use acquaintance::{Known, Repute};
-pub use announcement::{Announcement, Close, Recovery};
+pub use announcement::{Announcement, Close, Occasion, Recovery};
 pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};

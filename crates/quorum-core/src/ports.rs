@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::clock::hlc::Hlc;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
@@ -244,13 +244,18 @@ pub trait ReplicaStore: Send + Sync + 'static {
         Announcement::default()
     }
 
-    /// A member, living as `from`, has said this. Whatever follows from it is durable when this returns: nothing of
+    /// A member, living as `from`, has said this on that occasion. Whatever follows from it is durable when this returns: nothing of
     /// that member is applied or counted before.
     ///
     /// # Cancellation
     ///
     /// Dropped halfway, it is said again with the next connection.
-    fn announced(&self, _from: &Lineage, _said: &Announcement) -> impl Future<Output = ()> + Send {
+    fn announced(
+        &self,
+        _from: &Lineage,
+        _said: &Announcement,
+        _when: Occasion,
+    ) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }

@@ -11,8 +11,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, QuerySource,
-    ReplicaStore, SkewProbe, check_welcome,
+    Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, Occasion,
+    QuerySource, ReplicaStore, SkewProbe, check_welcome,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -209,7 +209,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
 
     /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
     async fn heard_announcement(&self, from: &Lineage, said: Announcement) {
-        self.store.announced(from, &said).await;
+        self.store.announced(from, &said, Occasion::Answer).await;
         self.peer.announced(said);
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, ExchangePlan, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId,
+    Announcement, ExchangePlan, Frontier, HandshakeRefusal, Lineage, LogSource, Occasion, PeerId,
     QuerySource, ReplicaStore,
 };
 use rustls_pki_types::CertificateDer;
@@ -123,7 +123,7 @@ async fn welcome<S: ReplicaStore + LogSource + QuerySource>(
     let hello: Hello = hear(&mut requests).await?;
     check(server, &name, &hello)?;
     let seat = take_seat(server, &name, &hello.lineage, connection).await;
-    server.store.announced(&hello.lineage, &hello.announcement).await;
+    server.store.announced(&hello.lineage, &hello.announcement, Occasion::Hello).await;
     let welcome = Control::Welcome {
         lineage: server.store.lineage(),
         frontier: server.store.frontier(),

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use quorum_core::testing::{KeyValue, MemoryStore};
 use quorum_core::{
     Announcement, Answer, Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation,
-    Incoming, Lineage, LocalStore, LogSource, Observer, PeerId, QuerySource, Question,
+    Incoming, Lineage, LocalStore, LogSource, Observer, Occasion, PeerId, QuerySource, Question,
     QuorumPolicy, QuorumWriter, Receipt, Record, Replay, ReplicaStore, Reply, SeqSet,
     SnapshotCursor, Staged, Version, WriteError,
 };
@@ -140,7 +140,7 @@ impl ReplicaStore for Levers {
         self.announcement.lock().clone()
     }
 
-    async fn announced(&self, from: &Lineage, said: &Announcement) {
+    async fn announced(&self, from: &Lineage, said: &Announcement, _when: Occasion) {
         self.announced.lock().insert(from.origin.node.clone(), said.clone());
     }
 }

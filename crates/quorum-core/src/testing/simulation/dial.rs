@@ -11,7 +11,7 @@ use super::network::{Conn, LaneKind, Message};
 use super::peer::Peer;
 use super::program::Program;
 use super::tasks::{Bell, first, until};
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::clock::skew::SkewProbe;
 use crate::frontier::Frontier;
 use crate::link::{
@@ -149,7 +149,7 @@ async fn heard_announcement<P: Program>(
     said: Announcement,
 ) {
     let store = member.program.served();
-    store.announced(from, &said).await;
+    store.announced(from, &said, Occasion::Answer).await;
     peer.link(|link| link.announced(said));
 }
 

@@ -8,7 +8,7 @@ use super::member::{Member, Served};
 use super::network::{Conn, Door, LaneKind, Message};
 use super::program::Program;
 use super::tasks::{Once, Tasks, until};
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::frontier::Frontier;
 use crate::id::PeerId;
 use crate::link::{AckOfLane, HandshakeFault, LinkWord, check_hello};
@@ -47,7 +47,7 @@ async fn serve<P: Program>(member: &Arc<Member<P>>, conn: Arc<Conn>, tasks: &Tas
         return conn.over[1].happen();
     }
     let seated = take_seat(member, &name, &lineage).await;
-    store.announced(&lineage, &announcement).await;
+    store.announced(&lineage, &announcement, Occasion::Hello).await;
     let welcome = Message::Welcome {
         lineage: store.lineage(),
         frontier: store.frontier(),
