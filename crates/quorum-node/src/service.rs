@@ -423,7 +423,7 @@ impl Service {
         self.parts.writes.receiver.outdated()
     }
 
-    /// The peers whose data is waited for: all but those whose last known life was declared gone.
+    /// The peers whose data is waited for: all but those whose lives, as far as they are known, were declared gone.
     pub(crate) fn counted_peers(&self) -> Vec<PeerStatus> {
         let mut peers = self.parts.endpoint.peers();
         // One that is still being served may yet bring something.
@@ -431,25 +431,15 @@ impl Service {
         peers
     }
 
-    /// The peers whose last known life was declared gone.
+    /// The peers whose lives, as far as they are known, were declared gone.
     fn forgotten_peers(&self) -> Vec<PeerId> {
         let mut peers = self.parts.endpoint.peers();
         peers.retain(|peer| self.is_forgotten(peer));
         peers.into_iter().map(|peer| peer.peer).collect()
     }
 
-    /// Whether the last life of a peer that is known was declared gone.
     fn is_forgotten(&self, peer: &PeerStatus) -> bool {
-        let store = &self.parts.store;
-        let forgotten = store.forgotten();
-        if forgotten.is_empty() {
-            return false;
-        }
-        let heard = peer.lineage.as_ref().map(|lineage| lineage.origin.clone());
-        let met = || Some(store.met(&peer.peer)?.life);
-        let known = || Some(store.known(&peer.peer)?.life);
-        let last = self.watermark().origin(&peer.peer).or(heard).or_else(met).or_else(known);
-        last.is_some_and(|life| forgotten.contains(&life))
+        forget::is_forgotten(&self.parts.store, self.watermark(), peer)
     }
 
     pub(crate) fn recovery(&self) -> &RecoveryWatch {
