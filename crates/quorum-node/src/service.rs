@@ -432,7 +432,7 @@ impl Service {
     }
 
     /// The peers whose lives, as far as they are known, were declared gone.
-    fn forgotten_peers(&self) -> Vec<PeerId> {
+    pub(crate) fn forgotten_peers(&self) -> Vec<PeerId> {
         let mut peers = self.parts.endpoint.peers();
         peers.retain(|peer| self.is_forgotten(peer));
         peers.into_iter().map(|peer| peer.peer).collect()

@@ -310,7 +310,7 @@ impl Program for SimulatedNode {
         let peers: Vec<PeerStatus> = reports.into_iter().map(status).collect();
         let clock = self.store.clock();
         let _opinion = compare_clocks(&self.guard, &peers, clock.now(), wall_millis(&**clock));
-        self.recovery.look(&self.store, || peers.clone(), &self.policies).await;
+        self.recovery.look(&self.store, || (peers.clone(), Vec::new()), &self.policies).await;
         let ours = self.store.frontier();
         let void = repair::void::closable(&self.store.lineage(), &ours, &peers);
         if !void.is_empty() {
