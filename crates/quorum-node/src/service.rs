@@ -423,23 +423,22 @@ impl Service {
         self.parts.writes.receiver.outdated()
     }
 
-    /// The peers whose data is waited for: all but those whose lives, as far as they are known, were declared gone.
+    /// The peers whose data is waited for: all but those that are forgotten.
     pub(crate) fn counted_peers(&self) -> Vec<PeerStatus> {
         let mut peers = self.parts.endpoint.peers();
+        let forgotten = self.forgotten_among(&peers);
         // One that is still being served may yet bring something.
-        peers.retain(|peer| peer.served.is_some() || !self.is_forgotten(peer));
+        peers.retain(|peer| peer.served.is_some() || !forgotten.contains(&peer.peer));
         peers
     }
 
-    /// The peers whose lives, as far as they are known, were declared gone.
+    /// The peers that are forgotten.
     pub(crate) fn forgotten_peers(&self) -> Vec<PeerId> {
-        let mut peers = self.parts.endpoint.peers();
-        peers.retain(|peer| self.is_forgotten(peer));
-        peers.into_iter().map(|peer| peer.peer).collect()
+        self.forgotten_among(&self.parts.endpoint.peers())
     }
 
-    fn is_forgotten(&self, peer: &PeerStatus) -> bool {
-        forget::is_forgotten(&self.parts.store, self.watermark(), peer)
+    fn forgotten_among(&self, peers: &[PeerStatus]) -> Vec<PeerId> {
+        forget::forgotten_among(peers, &self.parts.store, self.watermark())
     }
 
     pub(crate) fn recovery(&self) -> &RecoveryWatch {
