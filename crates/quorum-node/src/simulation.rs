@@ -324,7 +324,7 @@ impl Program for SimulatedNode {
             watermark: self.receiver.watermark(),
             grace: TOMBSTONE_GRACE,
             us: &self.name,
-            counted: &peers,
+            counted: &|| peers.clone(),
         };
         round.run().await;
     }
