@@ -236,6 +236,12 @@ pub trait ReplicaStore: Send + Sync + 'static {
     /// What is durably held here, of every lineage.
     fn frontier(&self) -> Frontier;
 
+    /// Whether a write to the disk has failed: then more may be held than `frontier` says, and come to light when the store is
+    /// opened anew. No peer is told of what it holds any more, and nothing that peers say can be remembered.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
     /// The lineage in which this store numbers its own writes now. Durable before it is first told.
     fn lineage(&self) -> Lineage;
 

@@ -15,7 +15,7 @@ use quorum_core::{
 use tokio::sync::watch;
 
 use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
-use crate::store::{RecordKey, Store, StoreError};
+use crate::store::{RecordKey, Store, StoreError, StoreState};
 use crate::under_way::UnderWay;
 use crate::watermark::Watermark;
 
@@ -296,6 +296,10 @@ impl ReplicaStore for Receiver {
         self.store.frontier()
     }
 
+    fn has_failed(&self) -> bool {
+        self.store.state() != StoreState::Running
+    }
+
     fn lineage(&self) -> Lineage {
         self.store.lineage()
     }
@@ -495,8 +499,23 @@ mod tests {
         assert!(!*receiver.outdated().borrow());
     }
 
+    #[tokio::test]
+    async fn a_store_that_has_failed_or_is_closed_is_not_spoken_for() {
+        let disk = MemoryDisk::new();
+        let (failing, closing) = (receiver_on(&disk), receiver());
+        assert!(!failing.has_failed() && !closing.has_failed());
+        disk.fail_next_sync();
+        failing.store.set_recovery(Recovery::Complete).await.expect_err("the disk fails");
+        closing.store.close().await;
+        assert!(failing.has_failed() && closing.has_failed());
+    }
+
     /// The door of the member "n1" to a store on an empty disk.
     fn receiver() -> Receiver {
+        receiver_on(&MemoryDisk::new())
+    }
+
+    fn receiver_on(disk: &MemoryDisk) -> Receiver {
         let node = PeerId::new("n1").expect("a name");
         let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
         let seams = StoreSeams {
@@ -505,7 +524,6 @@ mod tests {
             observer: Arc::new(Silent),
             random: Arc::new(crate::SystemRandom),
         };
-        let disk = MemoryDisk::new();
         let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
         let members = ["n1", "n2", "n3"].map(|name| PeerId::new(name).expect("a name"));
         Receiver::new(store.expect("memory opens"), limits(), members)

@@ -44,6 +44,10 @@ impl<S: ReplicaStore> ReplicaStore for Traced<S> {
         self.inner.frontier()
     }
 
+    fn has_failed(&self) -> bool {
+        self.inner.has_failed()
+    }
+
     fn lineage(&self) -> Lineage {
         self.inner.lineage()
     }

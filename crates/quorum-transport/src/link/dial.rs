@@ -145,6 +145,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     async fn connect(&self, attempt: u32) -> Result<Welcomed, TransportError> {
+        if self.store.has_failed() {
+            return Err(TransportError::store_failed());
+        }
         let name = self.peer.name();
         let address = resolve(&self.peer.member.address, attempt).await?;
         let client = (**self.client.load()).clone();
@@ -201,16 +204,24 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
                 return Err(TransportError::Lost(detail));
             }
         }
-        self.heard_announcement(&lineage, announcement).await;
+        self.heard_announcement(&lineage, announcement).await?;
         self.peer.connected(self.seams.clock.now(), lineage.clone(), frontier);
         let connection = connection.clone();
         Ok(Welcomed { connection, control, answers, ours, theirs: lineage })
     }
 
     /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
-    async fn heard_announcement(&self, from: &Lineage, said: Announcement) {
+    async fn heard_announcement(
+        &self,
+        from: &Lineage,
+        said: Announcement,
+    ) -> Result<(), TransportError> {
         self.store.announced(from, &said, Occasion::Answer).await;
+        if self.store.has_failed() {
+            return Err(TransportError::store_failed());
+        }
         self.peer.announced(said);
+        Ok(())
     }
 
     /// Runs the lanes and the probe until one of them ends, and with it the connection.
@@ -307,7 +318,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
                         let Some(sent_at) = sent_at.take() else {
                             return Err(TransportError::Protocol("answer to no probe".into()));
                         };
-                        self.probed(reply, sent_at, theirs).await;
+                        self.probed(reply, sent_at, theirs).await?;
                         let pause = if self.peer.counts() { pause } else { pause / QUICKER };
                         probe_at = self.peer.beat.next(pause, clock.now());
                     }
@@ -327,7 +338,12 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     /// Takes in what the peer says of its clock, of what it holds, and of itself.
-    async fn probed(&self, reply: Control, sent_at: Instant, theirs: &Lineage) {
+    async fn probed(
+        &self,
+        reply: Control,
+        sent_at: Instant,
+        theirs: &Lineage,
+    ) -> Result<(), TransportError> {
         let Control::ProbeReply {
             sent_micros,
             received_micros,
@@ -336,7 +352,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             announcement,
         } = reply
         else {
-            return;
+            return Ok(());
         };
         let (wall, now) = (self.seams.clock.wall(), self.seams.clock.now());
         let returned_micros = micros(wall);
@@ -348,12 +364,13 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         // The peer may have begun another life since it welcomed us; this is the word of the former one.
         let is_over = self.peer.lineage().is_none_or(|now| now.origin != theirs.origin);
         if is_over {
-            return;
+            return Ok(());
         }
         if let Some(said) = announcement {
-            self.heard_announcement(theirs, said).await;
+            self.heard_announcement(theirs, said).await?;
         }
         self.peer.heard_out(sent_at);
+        Ok(())
     }
 }
 

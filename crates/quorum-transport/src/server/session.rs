@@ -129,12 +129,18 @@ async fn welcome<S: ReplicaStore + LogSource + QuerySource>(
         frontier: server.store.frontier(),
         announcement: server.store.announcement(&name),
     };
+    is_all(&*server.store)?;
     say(&mut control, &welcome).await?;
     if let Some(peer) = server.peers.get(&name) {
         peer.dialled_us(&hello.lineage);
     }
     let connection = connection.clone();
     Ok(Guest { seat, lineage: hello.lineage, connection, control, requests })
+}
+
+/// Whether what was just read of the store's frontier is all that it holds.
+fn is_all<S: ReplicaStore>(store: &S) -> Result<(), TransportError> {
+    if store.has_failed() { Err(TransportError::store_failed()) } else { Ok(()) }
 }
 
 /// The member whose name the peer's certificate carries.
@@ -397,6 +403,7 @@ impl<S: ReplicaStore> Conversation<'_, S> {
     ) -> Result<(), TransportError> {
         let store = &self.server.store;
         let frontier = self.told.advance_to(store.frontier());
+        is_all(&**store)?;
         let announcement = news(&mut self.announced, store.announcement(self.name));
         let answered_micros = micros(self.server.seams.clock.wall());
         let reply = Control::ProbeReply {

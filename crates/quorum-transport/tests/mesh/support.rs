@@ -40,6 +40,8 @@ pub(crate) struct Levers {
     pub(crate) offered: AtomicUsize,
     /// Fails the next batch by a panic.
     pub(crate) panics: AtomicBool,
+    /// While true, it says that it has failed.
+    pub(crate) failed: AtomicBool,
     /// What the store has to say to others.
     pub(crate) announcement: Mutex<Announcement>,
     /// What was said to it last, by member.
@@ -63,6 +65,7 @@ impl Levers {
             snapshot_pages: AtomicUsize::new(0),
             offered: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             announcement: Mutex::default(),
             announced: Mutex::default(),
         })
@@ -130,6 +133,10 @@ impl ReplicaStore for Levers {
 
     fn frontier(&self) -> Frontier {
         self.inner().frontier()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     fn lineage(&self) -> Lineage {

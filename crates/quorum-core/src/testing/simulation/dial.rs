@@ -106,6 +106,9 @@ async fn greet<P: Program>(
     conn: &Conn,
 ) -> Result<(Lineage, Lineage), Over> {
     let store = member.program.served();
+    if store.has_failed() {
+        return Err(Over);
+    }
     let ours = store.lineage();
     let announcement = store.announcement(&peer.name);
     conn.say(LaneKind::Control, Message::Hello { lineage: ours.clone(), announcement });
@@ -133,7 +136,7 @@ async fn greet<P: Program>(
             return Err(Over);
         }
     }
-    heard_announcement(member, peer, &lineage, announcement).await;
+    heard_announcement(member, peer, &lineage, announcement).await?;
     let now = member.clock.now();
     let rings = peer.link(|link| link.connected(now, lineage.clone(), frontier));
     peer.ring(rings);
@@ -147,10 +150,14 @@ async fn heard_announcement<P: Program>(
     peer: &Peer,
     from: &Lineage,
     said: Announcement,
-) {
+) -> Result<(), Over> {
     let store = member.program.served();
     store.announced(from, &said, Occasion::Answer).await;
+    if store.has_failed() {
+        return Err(Over);
+    }
     peer.link(|link| link.announced(said));
+    Ok(())
 }
 
 async fn until_stale<P: Program>(member: &Member<P>, peer: &Peer, ours: &Lineage) -> Over {
@@ -401,7 +408,9 @@ async fn converse<P: Program>(
             }
             Some(reply @ Message::ProbeReply { .. }) => {
                 let Some(sent_at) = sent_at.take() else { return Over };
-                probed(member, peer, reply, sent_at, theirs).await;
+                if let Err(over) = probed(member, peer, reply, sent_at, theirs).await {
+                    return over;
+                }
                 let counts = peer.link(|link| link.counts()) != Some(false);
                 probe_at = clock.now() + if counts { PROBE_INTERVAL } else { PROBE_INTERVAL / 10 };
             }
@@ -416,7 +425,7 @@ async fn probed<P: Program>(
     reply: Message,
     sent_at: Instant,
     theirs: &Lineage,
-) {
+) -> Result<(), Over> {
     let Message::ProbeReply {
         sent_micros,
         received_micros,
@@ -425,7 +434,7 @@ async fn probed<P: Program>(
         announcement,
     } = reply
     else {
-        return;
+        return Ok(());
     };
     let (wall, now) = (member.clock.wall(), member.clock.now());
     let returned_micros = micros(wall);
@@ -438,12 +447,13 @@ async fn probed<P: Program>(
     let is_over =
         peer.link(|link| link.view().lineage.is_none_or(|now| now.origin != theirs.origin));
     if is_over {
-        return;
+        return Ok(());
     }
     if let Some(said) = announcement {
-        heard_announcement(member, peer, theirs, said).await;
+        heard_announcement(member, peer, theirs, said).await?;
     }
     peer.link(|link| link.heard_out(sent_at));
+    Ok(())
 }
 
 pub(super) fn micros(span: Duration) -> u64 {

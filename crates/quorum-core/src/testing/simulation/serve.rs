@@ -53,6 +53,11 @@ async fn serve<P: Program>(member: &Arc<Member<P>>, conn: Arc<Conn>, tasks: &Tas
         frontier: store.frontier(),
         announcement: store.announcement(&name),
     };
+    if store.has_failed() {
+        conn.over[1].happen();
+        member.serving.lock().remove(&name);
+        return seated.gone.happen();
+    }
     conn.answer(LaneKind::Control, welcome);
     if let Some(peer) = member.peer(&name) {
         if peer.link(|link| link.dialled_us(&lineage)) {
@@ -186,6 +191,9 @@ async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, st
                     frontier: told.advance_to(store.frontier()),
                     announcement: news(&mut announced, store.announcement(name)),
                 };
+                if store.has_failed() {
+                    return;
+                }
                 conn.answer(LaneKind::Control, reply);
             }
             Some(Some(Message::Word(LinkWord::Want(dots)))) => {
