@@ -23,7 +23,7 @@ const TOO_MUCH: Rings = Rings { connection: true, ..NOTHING };
 struct Nobody;
 
 impl ReplyTo for Nobody {
-    fn reply(&self, _reply: PeerReply) {}
+    fn reply(&self, _reply: PeerReply, _life: u64) {}
 
     fn is_closed(&self) -> bool {
         true

@@ -13,8 +13,9 @@ use crate::version::{Dot, Lineage, Origin};
 
 /// Somebody who waits for answers to one record.
 pub trait ReplyTo {
-    /// Takes an answer, or drops it if nobody listens. Given at most a "busy" and a final answer of each peer.
-    fn reply(&self, reply: PeerReply);
+    /// Takes an answer that the peer gave in this [`life`](Link::life), or drops it if nobody listens. Given at most a "busy" and
+    /// a final answer of each peer.
+    fn reply(&self, reply: PeerReply, life: u64);
     /// Whether nobody listens any more.
     fn is_closed(&self) -> bool;
 }
@@ -703,7 +704,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let is_busy = matches!(reply, Reply::Busy { .. });
         if !(is_busy && waiting.told_busy) {
             for replies in std::iter::once(&waiting.replies).chain(&waiting.more_replies) {
-                replies.reply(PeerReply { peer: self.peer.clone(), reply: reply.clone(), at });
+                let reply = PeerReply { peer: self.peer.clone(), reply: reply.clone(), at };
+                replies.reply(reply, self.life);
             }
         }
         waiting.told_busy |= is_busy;

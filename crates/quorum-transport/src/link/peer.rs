@@ -25,14 +25,14 @@ use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
 use crate::wire::message::Control;
 
-/// Answers of peers to one write, on their way to its writer.
+/// Answers of peers to one write, on their way to its writer, each with the peer's life in which it was given.
 #[derive(Debug, Clone)]
-pub(crate) struct ReplySender(pub(crate) mpsc::Sender<PeerReply>);
+pub(crate) struct ReplySender(pub(crate) mpsc::Sender<(PeerReply, u64)>);
 
 impl ReplyTo for ReplySender {
     /// The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone needs no reply.
-    fn reply(&self, reply: PeerReply) {
-        let _gone = self.0.try_send(reply);
+    fn reply(&self, reply: PeerReply, life: u64) {
+        let _gone = self.0.try_send((reply, life));
     }
 
     fn is_closed(&self) -> bool {

@@ -29,7 +29,9 @@ fn item(lineage: Lineage) -> Incoming {
 
 /// A peer that is up and recovering, to which this node brings a record of a third member and waits for its word; the
 /// peer has stored it, and that does not count yet.
-fn brought_to_a_recovering_peer(now: Instant) -> (Peer, Dot, Frontier, mpsc::Receiver<PeerReply>) {
+fn brought_to_a_recovering_peer(
+    now: Instant,
+) -> (Peer, Dot, Frontier, mpsc::Receiver<(PeerReply, u64)>) {
     let member = Member { name: name("peer"), address: "127.0.0.1:1".into() };
     let (config, beat) = (TransportConfig::default(), Beat::new(now));
     let peer = Peer::new(member, &config, beat, Arc::new(Silent), Arc::default());
@@ -54,7 +56,7 @@ fn brought_to_a_recovering_peer(now: Instant) -> (Peer, Dot, Frontier, mpsc::Rec
 fn what_another_member_wrote_is_brought_again_while_somebody_here_waits_for_the_word() {
     let now = Instant::now();
     let (peer, dot, held, mut heard) = brought_to_a_recovering_peer(now);
-    let told = heard.try_recv().expect("told at once that it does not count");
+    let (told, _) = heard.try_recv().expect("told at once that it does not count");
     assert_eq!(told.reply, Reply::Busy { reason: Busy::Recovering });
     peer.reported(Some(&held));
     let (_, again) = peer.take_live(FrameSize::Small, usize::MAX);
