@@ -135,4 +135,4 @@ pub(crate) const REFUSALS: [Refusal; 5] =
     [Refusal::Corrupt, Refusal::Malformed, Refusal::TooLarge, Refusal::TooOld, Refusal::Policy];
 
 /// Every passing refusal, for the same end.
-pub(crate) const BUSIES: [Busy; 5] = Busy::ALL;
+pub(crate) const BUSIES: [Busy; 6] = Busy::ALL;

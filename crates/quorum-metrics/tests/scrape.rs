@@ -124,7 +124,7 @@ fn counters_exist_at_zero_for_every_closed_label_value() {
         expected.push(format!("replication_id_drift_total{{peer=\"{peer}\"}} 0"));
         expected.push(format!("replication_peer_superseded_total{{peer=\"{peer}\"}} 0"));
         expected.push(format!("replication_link_up{{peer=\"{peer}\"}} 0"));
-        for why in ["overload", "disk", "clock", "gaps", "recovering"] {
+        for why in ["overload", "disk", "clock", "gaps", "recovering", "kept"] {
             expected
                 .push(format!("replication_peer_busy_total{{peer=\"{peer}\",reason=\"{why}\"}} 0"));
         }

@@ -180,6 +180,8 @@ where
 
     /// Sends every current record that the peer has not, and claims the frontier of before only behind the last one.
     async fn snapshot(&mut self, held: &Frontier) -> Result<(), L::Error> {
+        // What came before is another matter.
+        self.lane.all_answered().await;
         let untaken_before = self.lane.untaken();
         let covers = || held.iter().map(|(of, set)| (of.clone(), set.clone())).collect();
         let claim = || vec![Incoming { record: None, covers: covers(), ..Incoming::default() }];
@@ -192,6 +194,7 @@ where
             let (mut items, next) = self.store.snapshot(cursor.clone(), self.chunk_bytes).await;
             if items.is_empty() && next.is_some() && next == cursor {
                 // The store cannot read on. Somebody else may be able to, so the place is not kept.
+                self.lane.all_answered().await;
                 self.snapshots.begin(self.clock.now(), self.pause_min);
                 return Ok(());
             }

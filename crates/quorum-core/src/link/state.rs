@@ -457,6 +457,10 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     }
 
     /// The peer answered an item.
+    ///
+    /// While everything is sent to the peer, nothing is put off by itself: there may be as many items as there are keys.
+    /// What it keeps without promising it is taken as far as the snapshot goes, whose claim promises it; the rest is owed
+    /// again when the snapshot is over.
     pub fn answered(
         &mut self,
         item: &Incoming,
@@ -465,7 +469,9 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         now: Instant,
     ) -> Answered {
         let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
-        let mut rings = Rings { catch_up: !taken, ..Rings::default() };
+        let is_snapshot = self.snapshot == SnapshotTalk::Granted;
+        let is_kept = is_snapshot && *reply == Reply::Busy { reason: Busy::Kept };
+        let mut rings = Rings { catch_up: !(taken || is_kept), ..Rings::default() };
         if self.connected.is_some() && self.known.is_none() {
             // The connection was given up, perhaps because it leads to a life that is over: what comes on it counts no
             // more. Writes that still wait are asked again on the next one.
@@ -480,6 +486,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         if !taken || synced {
             self.no_longer_under_way(item);
             match reply {
+                Reply::Busy { .. } | Reply::Refused { .. } if is_snapshot => {}
                 Reply::Busy { .. } => self.put_off(item, now, Deferred::put_off),
                 Reply::Refused { .. } => self.put_off(item, now, Deferred::put_off_long),
                 _ => self.taken(item),
@@ -489,7 +496,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         if taken {
             rings = rings.and(self.send_overwritten(item));
         }
-        Answered { taken, rings }
+        Answered { taken: taken || is_kept, rings }
     }
 
     /// The peer says what it durably holds beyond what it said before, if anything.

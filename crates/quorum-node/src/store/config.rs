@@ -43,7 +43,7 @@ pub struct StoreConfig {
     /// How long a write id is remembered, by the time in its version.
     pub write_id_horizon: Duration,
     /// Intervals a lineage's frontier may fall into before records that would add one are answered
-    /// [`Busy::Gaps`](quorum_core::Busy::Gaps).
+    /// [`Busy::Kept`](quorum_core::Busy::Kept), and dots without one [`Busy::Gaps`](quorum_core::Busy::Gaps).
     pub intervals_max: usize,
     /// Changes that can still be followed from; older ones are forgotten.
     pub changes_max: u64,

@@ -184,8 +184,9 @@ impl<'a> Draft<'a> {
         Ok(reply)
     }
 
-    /// Merges a record for whose dot there is no room in the frontier, and says so. A snapshot brings as many scattered dots
-    /// as there are keys: once all its records are here, its claim covers every one of them and closes the gaps.
+    /// Merges a record for whose dot there is no room in the frontier: it is kept, and not promised. A snapshot brings as many
+    /// scattered dots as there are keys: once all its records are here, its claim covers every one of them and closes the
+    /// gaps.
     fn merge_beyond(
         &mut self,
         record: &Record,
@@ -201,7 +202,7 @@ impl<'a> Draft<'a> {
         }
         self.seen = self.seen.max(record.hlc);
         self.remember(record, lineage, key)?;
-        Ok(Reply::Busy { reason: Busy::Gaps })
+        Ok(Reply::Busy { reason: Busy::Kept })
     }
 
     /// Covers dots for which there is no record: those of a snapshot, which the log knows nothing about.

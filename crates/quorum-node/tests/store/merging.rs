@@ -132,9 +132,9 @@ async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
     let n2 = lineage("n2", 1);
     let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
     let put = |seq: u64| incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL));
-    let busy = Reply::Busy { reason: Busy::Gaps };
+    let (busy, kept) = (Reply::Busy { reason: Busy::Gaps }, Reply::Busy { reason: Busy::Kept });
     let replies = apply(&store, [1, 3, 5, 7].map(put).into()).await;
-    assert_eq!(replies, [Reply::Stored, Reply::Stored, Reply::Stored, busy.clone()]);
+    assert_eq!(replies, [Reply::Stored, Reply::Stored, Reply::Stored, kept]);
     let wide = covering(record(&n2, 6, "w", Some("1"), WALL), &n2, vec![(9, 9), (11, 11)]);
     assert_eq!(apply(&store, vec![wide]).await, std::slice::from_ref(&busy));
     let bare = Incoming {
@@ -160,7 +160,7 @@ async fn what_a_snapshot_brings_beyond_the_cap_is_kept_until_its_claim_closes_th
     let current = |key: u64| incoming(record(&n2, 2 * key, &name(key), Some("1"), WALL + key));
     let replies = apply(&store, (1..=10).map(current).collect()).await;
     assert_eq!(replies[..3], vec![Reply::Stored; 3]);
-    assert_eq!(replies[3..], vec![Reply::Busy { reason: Busy::Gaps }; 7]);
+    assert_eq!(replies[3..], vec![Reply::Busy { reason: Busy::Kept }; 7]);
     let held = store.frontier().of(&n2).cloned().expect("known");
     assert_eq!(held, SeqSet::from(vec![(2, 2), (4, 4), (6, 6)]), "nothing beyond is promised");
     disk.crash();
@@ -250,7 +250,7 @@ async fn an_overfull_queue_is_busy_not_an_ack() {
     for task in tasks {
         match task.await.expect("no panic").as_slice() {
             [Reply::Stored] => stored += 1,
-            [Reply::Busy { reason: Busy::Overload | Busy::Gaps }] => {}
+            [Reply::Busy { reason: Busy::Overload | Busy::Kept }] => {}
             other => panic!("{other:?}"),
         }
     }
