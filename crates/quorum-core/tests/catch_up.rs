@@ -79,8 +79,13 @@ impl LogSource for Trimmed {
 
 impl QuerySource for Trimmed {
     async fn answer(&self, _from: &PeerId, _question: Question) -> Answer {
-        Answer::RangeDigest { records: PAGE, digest: Digest::of(b"ours"), is_complete: true }
+        ours()
     }
+}
+
+/// What every range of the store adds up to.
+fn ours() -> Answer {
+    Answer::RangeDigest { records: PAGE, digest: Digest::of(b"ours"), is_complete: true }
 }
 
 #[derive(Debug, Clone)]
@@ -245,6 +250,31 @@ fn what_is_not_taken_of_a_snapshot_is_owed_and_not_put_off_one_by_one() {
         let rings = link.offer(Some(((), 1)), &live, &dot, epoch(), Nobody).expect("it is new");
         assert!(rings.live);
     }
+}
+
+/// One page may meet a busy moment. Without asking again, everything behind it would be sent to a peer that has it.
+#[test]
+fn a_peer_that_does_not_answer_for_one_page_is_asked_for_the_next() {
+    let held = [(lineage("third"), SeqSet::up_to(1))].into_iter().collect();
+    let mut peer = Peer::new(
+        held,
+        |_| Reply::Stored,
+        |number, _| match number {
+            2 => Answer::Unavailable(Unavailable::Overload),
+            _ => ours(),
+        },
+    );
+    peer.round();
+    let second_page: Vec<u64> = (PAGE + 1..=2 * PAGE).collect();
+    assert_eq!((peer.records(), peer.claims()), (second_page, 1));
+}
+
+#[test]
+fn a_store_that_answers_no_such_question_is_asked_once() {
+    let held = [(lineage("third"), SeqSet::up_to(1))].into_iter().collect();
+    let mut peer = Peer::new(held, |_| Reply::Stored, unsupported);
+    peer.round();
+    assert_eq!((*peer.asked.lock(), peer.records().len() as u64), (1, RECORDS));
 }
 
 /// Outside a snapshot nothing will claim it, so it is put off like any other.

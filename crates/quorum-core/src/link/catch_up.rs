@@ -14,7 +14,7 @@ use crate::frontier::Frontier;
 use crate::id::{Digest, PeerId};
 use crate::planted::{self, Bug};
 use crate::ports::{Clock, Incoming, LogSource, Replay, ReplicaStore, SnapshotCursor, StandIn};
-use crate::query::{Answer, QuerySource, Question};
+use crate::query::{Answer, QuerySource, Question, Unavailable};
 use crate::version::{Dot, Lineage, Origin, Version};
 
 /// When a peer that is being sent everything by somebody else is asked again.
@@ -60,8 +60,8 @@ enum Compared {
     Alike,
     /// These records.
     Holding(HashSet<(Version, Digest)>),
-    /// It did not say.
-    Unknown,
+    /// It did not say: not now, or it answers no such question.
+    Unknown { ever: bool },
 }
 
 /// When everything may be sent again, after a time when the peer did not take all of it.
@@ -208,8 +208,8 @@ where
                             })
                         });
                     }
-                    // A store that answers no such question, or a peer that is too busy: once is enough.
-                    Compared::Unknown => compares = false,
+                    // A peer that is too busy now may answer for the next page.
+                    Compared::Unknown { ever } => compares = ever,
                 }
             }
             self.lane.send(items).await?;
@@ -249,13 +249,16 @@ where
                 return Compared::Alike;
             }
             Answer::RangeDigest { .. } => {}
-            _ => return Compared::Unknown,
+            Answer::Unavailable(Unavailable::Unsupported) => {
+                return Compared::Unknown { ever: false };
+            }
+            _ => return Compared::Unknown { ever: true },
         }
         let mut held = HashSet::new();
         loop {
             let question = Question::Range { after: after.clone(), through: through.clone() };
             let Answer::Range { entries, is_complete } = self.lane.ask(question).await else {
-                return Compared::Unknown;
+                return Compared::Unknown { ever: true };
             };
             after = entries.last().map(|entry| entry.key.clone());
             held.extend(entries.into_iter().map(|entry| (entry.version, entry.digest)));
