@@ -10,8 +10,8 @@ use quorum_core::testing::{ManualClock, block_on, epoch};
 use quorum_core::{
     Answer, Applied, Busy, CatchUp, CatchUpLane, Digest, Dot, Durability, Epoch, Frontier, Hlc,
     Incarnation, Incoming, Lineage, Link, LinkConfig, LogSource, Origin, PeerId, PeerReply,
-    QuerySource, Question, Record, Replay, ReplicaStore, Reply, ReplyTo, SeqSet, SnapshotCursor,
-    Unavailable, WriteId,
+    QuerySource, Question, RangeEntry, Record, Replay, ReplicaStore, Reply, ReplyTo, SeqSet,
+    SnapshotCursor, Unavailable, WriteId,
 };
 
 /// Records of the store, and of one page of its snapshot.
@@ -40,6 +40,12 @@ fn item(seq: u64) -> Incoming {
     let id = WriteId::from_bytes([1; 16]);
     let record = Record::new(id, dot, Hlc::from_millis(seq), Durability::Fsync, key(seq));
     Incoming { record: Some(Arc::new(record)), ..Incoming::default() }
+}
+
+fn entry(seq: u64) -> RangeEntry {
+    let record = item(seq).record.expect("it has one");
+    let (version, digest) = (record.version(), record.digest);
+    RangeEntry { key: key(seq), version, digest, is_tombstone: false }
 }
 
 /// A store whose log is gone: everything must be compared.
@@ -275,6 +281,29 @@ fn a_store_that_answers_no_such_question_is_asked_once() {
     let mut peer = Peer::new(held, |_| Reply::Stored, unsupported);
     peer.round();
     assert_eq!((*peer.asked.lock(), peer.records().len() as u64), (1, RECORDS));
+}
+
+/// A peer may tell of the same records again and again, or of ever more.
+#[test]
+fn a_peer_that_never_comes_to_an_end_is_not_listened_to_for_ever() {
+    let again: Answers = |_, question| match question {
+        Question::Range { .. } => Answer::Range { entries: vec![entry(1)], is_complete: false },
+        _ => Answer::RangeDigest { records: 0, digest: Digest::of(b"theirs"), is_complete: true },
+    };
+    let ever_more: Answers = |number, question| match question {
+        Question::Range { .. } => {
+            let next = RangeEntry { key: key(number as u64), ..entry(RECORDS + 1) };
+            Answer::Range { entries: vec![entry(1), next], is_complete: false }
+        }
+        _ => Answer::RangeDigest { records: 0, digest: Digest::of(b"theirs"), is_complete: true },
+    };
+    for answers in [again, ever_more] {
+        let held = [(lineage("third"), SeqSet::up_to(1))].into_iter().collect();
+        let mut peer = Peer::new(held, |_| Reply::Stored, answers);
+        peer.round();
+        let all_but_the_first: Vec<u64> = (2..=RECORDS).collect();
+        assert_eq!((peer.records(), peer.claims()), (all_but_the_first, 1));
+    }
 }
 
 /// Outside a snapshot nothing will claim it, so it is put off like any other.

@@ -20,6 +20,10 @@ use crate::version::{Dot, Lineage, Origin, Version};
 /// When a peer that is being sent everything by somebody else is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Answers for the range of one page, at most: a peer may hold more there than we do, without end if it likes. What it did
+/// not tell of by then is sent.
+const ANSWERS_MAX: usize = 64;
+
 /// The network around a [`CatchUp`]: one lane of one connection, and the [`Link`](crate::Link) it belongs to.
 pub trait CatchUpLane: Send {
     /// Why the connection is of no more use.
@@ -58,7 +62,7 @@ pub trait CatchUpLane: Send {
 enum Compared {
     /// The same.
     Alike,
-    /// These records.
+    /// These of ours.
     Holding(HashSet<(Version, Digest)>),
     /// It did not say: not now, or it answers no such question.
     Unknown { ever: bool },
@@ -199,14 +203,10 @@ where
                 return Ok(());
             }
             if compares && !items.is_empty() {
-                match self.held_there(cursor.as_deref(), next.as_deref()).await {
+                match self.held_there(cursor.as_deref(), next.as_deref(), &items).await {
                     Compared::Alike => items.clear(),
                     Compared::Holding(theirs) => {
-                        items.retain(|item| {
-                            !item.record.as_ref().is_some_and(|record| {
-                                theirs.contains(&(record.version(), record.digest))
-                            })
-                        });
+                        items.retain(|item| named(item).is_none_or(|name| !theirs.contains(&name)));
                     }
                     // A peer that is too busy now may answer for the next page.
                     Compared::Unknown { ever } => compares = ever,
@@ -233,9 +233,14 @@ where
         Ok(())
     }
 
-    /// How the peer's records behind `after` up to `through` compare with ours. The cursors of a snapshot are the store's
+    /// How the peer's records behind `after` up to `through` compare with ours, `items`. The cursors of a snapshot are the store's
     /// keys, if it answers for ranges.
-    async fn held_there(&self, after: Option<&[u8]>, through: Option<&[u8]>) -> Compared {
+    async fn held_there(
+        &self,
+        after: Option<&[u8]>,
+        through: Option<&[u8]>,
+        items: &[Incoming],
+    ) -> Compared {
         let key = |cursor: Option<&[u8]>| cursor.map(Bytes::copy_from_slice);
         let (mut after, through) = (key(after), key(through));
         let digest = Question::RangeDigest {
@@ -254,19 +259,28 @@ where
             }
             _ => return Compared::Unknown { ever: true },
         }
+        let mut lacking: HashSet<(Version, Digest)> = items.iter().filter_map(named).collect();
         let mut held = HashSet::new();
-        loop {
+        for _ in 0..ANSWERS_MAX {
             let question = Question::Range { after: after.clone(), through: through.clone() };
             let Answer::Range { entries, is_complete } = self.lane.ask(question).await else {
                 return Compared::Unknown { ever: true };
             };
-            after = entries.last().map(|entry| entry.key.clone());
-            held.extend(entries.into_iter().map(|entry| (entry.version, entry.digest)));
-            if is_complete || after.is_none() {
-                return Compared::Holding(held);
+            let last = entries.last().map(|entry| entry.key.clone());
+            let named = entries.into_iter().map(|entry| (entry.version, entry.digest));
+            held.extend(named.filter_map(|name| lacking.take(&name)));
+            if is_complete || lacking.is_empty() || last <= after {
+                break;
             }
+            after = last;
         }
+        Compared::Holding(held)
     }
+}
+
+/// What tells a record from every other one.
+fn named(item: &Incoming) -> Option<(Version, Digest)> {
+    item.record.as_ref().map(|record| (record.version(), record.digest))
 }
 
 #[cfg(test)]
