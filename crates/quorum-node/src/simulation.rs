@@ -118,6 +118,7 @@ fn store_config() -> StoreConfig {
         batch_records_max: 16,
         clock_headroom: Duration::from_secs(2),
         intervals_max: 8,
+        intervals_in_all_max: 24,
         changes_max: 64,
         ..StoreConfig::default()
     }

@@ -45,6 +45,9 @@ pub struct StoreConfig {
     /// Intervals a lineage's frontier may fall into before records that would add one are answered
     /// [`Busy::Kept`](quorum_core::Busy::Kept), and dots without one [`Busy::Gaps`](quorum_core::Busy::Gaps).
     pub intervals_max: usize,
+    /// The same for all lineages together: the frontier must fit into a frame. What comes in order is always taken, and as
+    /// many again where that closes gaps.
+    pub intervals_in_all_max: usize,
     /// Changes that can still be followed from; older ones are forgotten.
     pub changes_max: u64,
     /// Lineages the store keeps a frontier for; records of further ones are refused.
@@ -69,6 +72,7 @@ impl Default for StoreConfig {
             clock_skew_max: Duration::from_secs(300),
             write_id_horizon: Duration::from_secs(24 * 60 * 60),
             intervals_max: 4_096,
+            intervals_in_all_max: 65_536,
             changes_max: 100_000,
             lineages_max: 65_536,
         }

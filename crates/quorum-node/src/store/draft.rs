@@ -44,6 +44,8 @@ const CHANGES_TRIM_STEP: u64 = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
+    /// How many intervals it has in all.
+    pub(crate) intervals: usize,
     /// The durable bound at or above every timestamp this store must not issue again.
     pub(crate) bound: Hlc,
     /// The newest records of keys that were written of late.
@@ -121,11 +123,10 @@ impl<'a> Draft<'a> {
         let Some(lineage) = self.number(&record.dot.lineage) else {
             return Ok(Reply::Refused { reason: Refusal::Policy });
         };
+        // One that stands for others too may close what they leave open.
+        let intervals_max = self.intervals_max(lineage, if covers.is_empty() { 1 } else { 2 });
         let held = self.held.frontier.entry(lineage).or_default();
         let is_covered = held.contains(record.dot.seq);
-        // One that stands for others too may close what they leave open.
-        let intervals_max =
-            self.config.intervals_max.saturating_mul(if covers.is_empty() { 1 } else { 2 });
         if !is_covered && adds_interval(held, record.dot.seq, intervals_max) {
             return self.merge_beyond(record, key, is_tombstone, lineage);
         }
@@ -578,16 +579,30 @@ impl<'a> Draft<'a> {
 
     /// Why covers cannot be taken, if so.
     fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
+        let named: usize = covers.iter().map(|(_, seqs)| seqs.interval_count()).sum();
+        if named > self.config.intervals_in_all_max.saturating_mul(2) {
+            return Some(Reply::Busy { reason: Busy::Gaps });
+        }
         for (lineage, seqs) in covers {
             let Some(lineage) = self.number(lineage) else {
                 return Some(Reply::Refused { reason: Refusal::Policy });
             };
+            let (once, twice) = (self.intervals_max(lineage, 1), self.intervals_max(lineage, 2));
             let held = self.held.frontier.entry(lineage).or_default();
-            if adds_intervals(held, seqs, self.config.intervals_max) {
+            if adds_intervals(held, seqs, once, twice) {
                 return Some(Reply::Busy { reason: Busy::Gaps });
             }
         }
         None
+    }
+
+    /// How many intervals a lineage may have, if so many `times` the usual are allowed: its own bound, and what the others
+    /// leave of the bound for all. A frontier must fit into a frame.
+    fn intervals_max(&self, lineage: LineageNumber, times: usize) -> usize {
+        let own = self.held.frontier.get(&lineage).map_or(0, SeqSet::interval_count);
+        let in_all = self.config.intervals_in_all_max.saturating_mul(times);
+        let left = in_all.saturating_sub(self.held.intervals - own);
+        left.min(self.config.intervals_max.saturating_mul(times))
     }
 
     fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], about: Option<(&RecordKey, Hlc)>) {
@@ -620,11 +635,13 @@ impl<'a> Draft<'a> {
 
     fn hold(&mut self, lineage: LineageNumber, first: u64, last: u64) {
         let held = self.held.frontier.entry(lineage).or_default();
+        let before = held.interval_count();
         if first == last {
             held.insert(first);
         } else {
             held.insert_range(first, last);
         }
+        self.held.intervals = self.held.intervals - before + held.interval_count();
         self.touched.insert(lineage);
         match self.finished.covered.last_mut() {
             Some((at, _, end)) if *at == lineage && end.checked_add(1) == Some(first) => {
@@ -635,24 +652,25 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Whether covering `seqs` would make more intervals than allowed.
+/// Whether covering `seqs` would make more intervals than allowed: `once` as many.
 ///
-/// What closes the first gap is allowed as many again: dots of several keys that were written in turn arrive interleaved,
+/// What closes the first gap is allowed `twice` as many: dots of several keys that were written in turn arrive interleaved,
 /// key by key, and each leaves the gaps that the next one fills. Whatever else is full of gaps waits for that.
-fn adds_intervals(held: &SeqSet, seqs: &SeqSet, intervals_max: usize) -> bool {
-    if held.interval_count() + seqs.interval_count() <= intervals_max || held.covers(seqs) {
+fn adds_intervals(held: &SeqSet, seqs: &SeqSet, once: usize, twice: usize) -> bool {
+    if held.interval_count() + seqs.interval_count() <= once || held.covers(seqs) {
         return false;
     }
     let mut together = held.clone();
     together.merge(seqs);
     let closes_first_gap = held.contiguous().checked_add(1).is_some_and(|next| seqs.contains(next));
-    let allowed = if closes_first_gap { intervals_max.saturating_mul(2) } else { intervals_max };
+    let allowed = if closes_first_gap { twice } else { once };
     together.interval_count() > allowed.max(held.interval_count())
 }
 
-/// Whether covering `seq` would make one interval more than allowed.
+/// Whether covering `seq` would make one interval more than allowed. What comes in order never does: neither the first one
+/// of a lineage nor those behind it.
 fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
-    let touches = (seq > 1 && held.contains(seq - 1)) || held.contains(seq.saturating_add(1));
+    let touches = seq <= 1 || held.contains(seq - 1) || held.contains(seq.saturating_add(1));
     held.interval_count() >= intervals_max && !touches
 }
 
@@ -667,16 +685,16 @@ mod tests {
             SeqSet::from((0..10).map(|i| (from + 2 * i, from + 2 * i)).collect::<Vec<_>>())
         };
         let (odd, even) = (every_other(1), every_other(2));
-        assert!(adds_intervals(&SeqSet::new(), &even, 9));
-        assert!(!adds_intervals(&SeqSet::new(), &odd, 9));
-        assert!(!adds_intervals(&odd, &even, 9), "it closes what the other one left");
-        assert!(adds_intervals(&SeqSet::new(), &odd, 4), "not without a bound");
+        assert!(adds_intervals(&SeqSet::new(), &even, 9, 18));
+        assert!(!adds_intervals(&SeqSet::new(), &odd, 9, 18));
+        assert!(!adds_intervals(&odd, &even, 9, 18), "it closes what the other one left");
+        assert!(adds_intervals(&SeqSet::new(), &odd, 4, 8), "not without a bound");
     }
 
     #[test]
     fn only_a_dot_apart_from_all_others_adds_an_interval() {
         let held = SeqSet::from(vec![(1, 3), (7, 9)]);
-        for seq in [4, 6, 10] {
+        for seq in [1, 4, 6, 10] {
             assert!(!adds_interval(&held, seq, 2), "{seq}");
         }
         for seq in [5, 11] {

@@ -3,7 +3,7 @@
 //! No dot is given out and no frontier is announced before the new epoch is synced, and with it everything that was
 //! read at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
@@ -177,8 +177,10 @@ pub(super) fn prepare(
         syncs: AtomicU64::new(0),
         synced_records: AtomicU64::new(0),
     });
+    let frontier: HashMap<_, _> = kept.frontier.into_iter().collect();
     let held = Held {
-        frontier: kept.frontier.into_iter().collect(),
+        intervals: frontier.values().map(SeqSet::interval_count).sum(),
+        frontier,
         bound: kept.floor,
         heads: Heads::new(shared.config.heads_max),
         changes: kept.changes,

@@ -173,6 +173,42 @@ async fn what_a_snapshot_brings_beyond_the_cap_is_kept_until_its_claim_closes_th
     assert_eq!(contiguous(&store, &n2), 20);
 }
 
+/// A frontier goes over the wire in one frame: with a bound for each lineage alone, a member that refills out of many would
+/// outgrow it, and be refused by everybody.
+#[tokio::test]
+async fn gaps_of_all_lineages_together_are_capped_and_what_comes_in_order_is_still_taken() {
+    let config =
+        StoreConfig { intervals_max: 4, intervals_in_all_max: 6, ..StoreConfig::default() };
+    let (disk, kept) = (MemoryDisk::new(), Reply::Busy { reason: Busy::Kept });
+    let open = || on_memory_with(&disk, "n1", config.clone(), &TestClock::new());
+    let (n2, n3, n4) = (lineage("n2", 1), lineage("n3", 1), lineage("n4", 1));
+    let put = |of: &Lineage, seq: u64| {
+        incoming(record(of, seq, &format!("{}{seq}", of.origin.node), Some("1"), WALL))
+    };
+    let store = open();
+    let scattered = |of: &Lineage, count: u64| (1..=count).map(|at| put(of, 2 * at)).collect();
+    assert_eq!(apply(&store, scattered(&n2, 4)).await, vec![Reply::Stored; 4]);
+    let replies = apply(&store, scattered(&n3, 4)).await;
+    assert_eq!(replies, [Reply::Stored, Reply::Stored, kept.clone(), kept.clone()]);
+    disk.crash();
+    let store = open();
+    assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [kept], "that is known after a start");
+    let bare = Incoming {
+        record: None,
+        covers: vec![(n4.clone(), SeqSet::from(vec![(3, 3)]))],
+        ..Incoming::default()
+    };
+    assert_eq!(apply(&store, vec![bare]).await, [Reply::Busy { reason: Busy::Gaps }]);
+    let in_order = (1..=3).map(|seq| put(&n4, seq)).collect();
+    assert_eq!(apply(&store, in_order).await, vec![Reply::Stored; 3]);
+    assert_eq!(contiguous(&store, &n4), 3);
+    // Gaps that are closed leave room for others.
+    let closing = (1..=4).map(|at| put(&n2, 2 * at - 1)).collect();
+    assert_eq!(apply(&store, closing).await, vec![Reply::Stored; 4]);
+    assert_eq!(contiguous(&store, &n2), 8);
+    assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [Reply::Stored]);
+}
+
 #[tokio::test]
 async fn lineages_are_capped_but_never_the_own_one() {
     let config = StoreConfig { lineages_max: 2, ..StoreConfig::default() };

@@ -178,7 +178,6 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             to: self.peer.name().clone(),
             members: self.roster.digest(),
             lineage: ours.clone(),
-            frontier: self.store.frontier(),
             announcement: self.store.announcement(self.peer.name()),
         };
         say(&mut control, &hello).await?;

@@ -139,7 +139,6 @@ fn every_message_has_the_bytes_of_its_version() {
             to: name("n2"),
             members: Digest::of(b"members"),
             lineage: lineage("n1"),
-            frontier: frontier(),
             announcement: announcement(),
         },
     );
