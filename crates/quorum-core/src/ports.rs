@@ -272,7 +272,10 @@ pub trait ReplicaStore: Send + Sync + 'static {
 pub enum Replay {
     /// Items that together cover some of the wanted dots, each dot once. Empty if none of them is to be had now.
     Items(Vec<Incoming>),
-    /// The log no longer knows these dots: only a [`snapshot`](LogSource::snapshot) can bring the peer up to date.
+    /// The same, but the log no longer knows others of the wanted dots: only a [`snapshot`](LogSource::snapshot) can bring
+    /// those.
+    Partly(Vec<Incoming>),
+    /// The log no longer knows any of these dots: only a [`snapshot`](LogSource::snapshot) can bring the peer up to date.
     Trimmed,
 }
 

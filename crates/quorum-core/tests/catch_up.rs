@@ -10,8 +10,8 @@ use quorum_core::testing::{ManualClock, block_on, epoch};
 use quorum_core::{
     Answer, Applied, Busy, CatchUp, CatchUpLane, Digest, Dot, Durability, Epoch, Frontier, Hlc,
     Incarnation, Incoming, Lineage, Link, LinkConfig, LogSource, Origin, PeerId, PeerReply,
-    QuerySource, Question, RangeEntry, Record, Replay, ReplicaStore, Reply, ReplyTo, SeqSet,
-    SnapshotCursor, Unavailable, WriteId,
+    QuerySource, Question, RangeEntry, Record, Refusal, Replay, ReplicaStore, Reply, ReplyTo,
+    SeqSet, SnapshotCursor, Unavailable, WriteId,
 };
 
 /// Records of the store, and of one page of its snapshot.
@@ -48,7 +48,7 @@ fn entry(seq: u64) -> RangeEntry {
     RangeEntry { key: key(seq), version, digest, is_tombstone: false }
 }
 
-/// A store whose log is gone: everything must be compared.
+/// A store whose log is gone, but for what came behind its records: those must be compared.
 struct Trimmed;
 
 impl ReplicaStore for Trimmed {
@@ -66,8 +66,10 @@ impl ReplicaStore for Trimmed {
 }
 
 impl LogSource for Trimmed {
-    async fn replay(&self, _: &Lineage, _wanted: &SeqSet, _bytes_max: usize) -> Replay {
-        Replay::Trimmed
+    async fn replay(&self, _: &Lineage, wanted: &SeqSet, _bytes_max: usize) -> Replay {
+        let wanted = wanted.intervals().flat_map(|(first, last)| first..=last);
+        let known: Vec<Incoming> = wanted.filter(|seq| *seq > RECORDS).map(item).collect();
+        if known.is_empty() { Replay::Trimmed } else { Replay::Partly(known) }
     }
 
     async fn snapshot(
@@ -141,13 +143,19 @@ impl Peer {
         Self { link, replies, answers, asked, untaken: 0, sent: Vec::new(), put_off }
     }
 
-    /// Brings it up, and tells whether anything was sent.
-    fn round(&mut self) -> bool {
+    /// Brings it up to what is held before every round.
+    fn rounds(&mut self, held: &[u64]) {
         let (clock, name) = (ManualClock::new(), peer());
         let second = Duration::from_secs(1);
         let mut catch_up = CatchUp::new(&mut *self, &name, &Trimmed, &clock, 1, second);
-        let Ok(sent_any) = block_on(catch_up.round(&Trimmed.frontier()));
-        sent_any
+        for held in held {
+            let held = [(lineage("us"), SeqSet::up_to(*held))].into_iter().collect();
+            let Ok(_sent_any) = block_on(catch_up.round(&held));
+        }
+    }
+
+    fn round(&mut self) {
+        self.rounds(&[RECORDS]);
     }
 
     fn owed(&self) -> u64 {
@@ -233,7 +241,7 @@ fn what_is_kept_until_the_claim_is_neither_put_off_nor_sent_again() {
         },
         unsupported,
     );
-    assert!(peer.round());
+    peer.round();
     assert_eq!(*peer.put_off.lock(), Some(0));
     assert_eq!((peer.records().len() as u64, peer.claims()), (RECORDS, 1), "claimed at once");
     assert_eq!(peer.owed(), 0);
@@ -244,7 +252,7 @@ fn what_is_kept_until_the_claim_is_neither_put_off_nor_sent_again() {
 fn what_is_not_taken_of_a_snapshot_is_owed_and_not_put_off_one_by_one() {
     for reply in [
         |_: &Incoming| Reply::Busy { reason: Busy::Overload },
-        |_: &Incoming| Reply::Refused { reason: quorum_core::Refusal::TooOld },
+        |_: &Incoming| Reply::Refused { reason: Refusal::TooOld },
     ] {
         let mut peer = Peer::new(Frontier::new(), reply, unsupported);
         peer.round();
@@ -304,6 +312,19 @@ fn a_peer_that_never_comes_to_an_end_is_not_listened_to_for_ever() {
         let all_but_the_first: Vec<u64> = (2..=RECORDS).collect();
         assert_eq!((peer.records(), peer.claims()), (all_but_the_first, 1));
     }
+}
+
+/// It lies where the log is trimmed, so a snapshot is tried in vain. Everything behind it would wait for the next attempt.
+#[test]
+fn a_record_that_is_refused_for_good_does_not_hold_up_what_the_log_still_knows() {
+    let refusing = |item: &Incoming| match &item.record {
+        Some(record) if record.dot.seq == 1 => Reply::Refused { reason: Refusal::TooOld },
+        _ => Reply::Stored,
+    };
+    let mut peer = Peer::new(Frontier::new(), refusing, unsupported);
+    peer.rounds(&[RECORDS, RECORDS + 5]);
+    assert_eq!(peer.records(), (1..=RECORDS + 5).collect::<Vec<_>>());
+    assert_eq!(peer.claims(), 0);
 }
 
 /// Outside a snapshot nothing will claim it, so it is put off like any other.

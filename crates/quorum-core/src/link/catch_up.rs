@@ -150,25 +150,26 @@ where
         let owed = self.lane.owed(&us, held, self.clock.now());
         let mut sent_any = false;
         for (lineage, wanted) in owed.iter() {
-            match self.store.replay(lineage, wanted, self.chunk_bytes).await {
-                Replay::Items(mut items) => {
-                    sent_any |= !items.is_empty();
-                    items.iter_mut().for_each(|item| self.spare(item));
-                    self.lane.send(items).await?;
-                }
-                Replay::Trimmed if self.snapshots.is_over(self.clock.now()) => {
-                    if !self.lane.may_snapshot().await {
-                        // Somebody else is sending everything. Most likely nothing is owed afterwards.
-                        self.snapshots.wait(self.clock.now() + ASK_AGAIN);
-                        continue;
-                    }
+            let replay = self.store.replay(lineage, wanted, self.chunk_bytes).await;
+            let (mut items, is_trimmed) = match replay {
+                Replay::Items(items) => (items, false),
+                Replay::Partly(items) => (items, true),
+                Replay::Trimmed => (Vec::new(), true),
+            };
+            if is_trimmed && self.snapshots.is_over(self.clock.now()) {
+                if self.lane.may_snapshot().await {
                     self.lane.comparing(lineage);
                     self.snapshot(held).await?;
                     self.lane.snapshot_done();
                     return Ok(true);
                 }
-                Replay::Trimmed => {}
+                // Somebody else is sending everything. Most likely nothing is owed afterwards.
+                self.snapshots.wait(self.clock.now() + ASK_AGAIN);
             }
+            // What the log knows does not wait for what it does not: that may be refused for good.
+            sent_any |= !items.is_empty();
+            items.iter_mut().for_each(|item| self.spare(item));
+            self.lane.send(items).await?;
         }
         Ok(sent_any)
     }

@@ -195,7 +195,7 @@ async fn gaps_of_all_lineages_together_are_capped_and_what_comes_in_order_is_sti
     assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [kept], "that is known after a start");
     let bare = Incoming {
         record: None,
-        covers: vec![(n4.clone(), SeqSet::from(vec![(3, 3)]))],
+        covers: vec![(n3.clone(), SeqSet::from(vec![(9, 9)]))],
         ..Incoming::default()
     };
     assert_eq!(apply(&store, vec![bare]).await, [Reply::Busy { reason: Busy::Gaps }]);
