@@ -56,6 +56,12 @@ impl Question {
     pub const fn must_count(&self) -> bool {
         matches!(self, Self::Newest { .. } | Self::Write { .. })
     }
+
+    /// Whether it compares a range of keys, as whoever sends everything does.
+    #[must_use]
+    pub const fn compares(&self) -> bool {
+        matches!(self, Self::RangeDigest { .. } | Self::Range { .. })
+    }
 }
 
 /// A record without its payload.

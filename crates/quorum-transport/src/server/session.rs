@@ -295,6 +295,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Lanes<'_, S> {
             batch_bytes_max: self.server.config.batch_bytes_max,
             frame_bytes_max: self.server.config.frame_limit(),
             clock: Arc::clone(&self.server.seams.clock),
+            snapshot: Arc::clone(&self.server.snapshot),
             stop: self.stop.clone(),
         };
         let store = Arc::clone(&self.server.store);
@@ -362,7 +363,8 @@ impl<S: ReplicaStore> Conversation<'_, S> {
                 Control::Probe { sent_micros } => self.probed(sent_micros, received_micros).await?,
                 Control::Want { dots } => self.wanted(dots)?,
                 Control::MaySnapshot => {
-                    let granted = self.server.snapshot.lock().take(self.name);
+                    let now = self.server.seams.clock.now();
+                    let granted = self.server.snapshot.lock().take(self.name, now);
                     say(&mut self.control, &Control::Snapshot { granted }).await?;
                 }
                 Control::SnapshotDone => self.server.snapshot.lock().leave(self.name),

@@ -154,6 +154,9 @@ async fn apply_all<P: Program>(
                 member.history.took(&member.name, &item, |key| member.current(key));
             }
         }
+        if kind == LaneKind::CatchUp {
+            member.snapshot.lock().gets_on(from, member.clock.now());
+        }
         upto += count;
         let exceptions = applied.replies.into_iter().zip(base + 1..);
         let exceptions = exceptions.filter(|(reply, _)| *reply != Reply::Stored);
@@ -168,6 +171,9 @@ async fn answer_all<P: Program>(member: &Member<P>, conn: &Conn, from: &PeerId, 
     while let Some(Message::Ask { number, question }) =
         conn.up(LaneKind::Query).next(&member.clock, &ends).await
     {
+        if question.compares() {
+            member.snapshot.lock().gets_on(from, member.clock.now());
+        }
         let answer = member.program.served().answer(from, question).await;
         conn.answer(LaneKind::Query, Message::Answered { number, answer });
     }
@@ -203,7 +209,7 @@ async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, st
                 }
             }
             Some(Some(Message::Word(LinkWord::MaySnapshot))) => {
-                let granted = member.snapshot.lock().take(name);
+                let granted = member.snapshot.lock().take(name, clock.now());
                 conn.answer(LaneKind::Control, Message::Snapshot { granted });
             }
             Some(Some(Message::Word(LinkWord::SnapshotDone))) => {
