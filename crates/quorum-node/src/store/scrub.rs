@@ -18,7 +18,8 @@ use super::schema::{Head, RecordKey};
 const SCRUB_PAGE: PageLimit = PageLimit::new(256, 1 << 20);
 /// Records read at once to answer for a range.
 const RANGE_PAGE: PageLimit = PageLimit::new(1_024, 1 << 20);
-/// Records that a sum over a range adds up, at most: more than a page of a snapshot has.
+/// Records that are looked at for a sum over a range, at most, those that it leaves out included: more than a page of a
+/// snapshot has.
 const RANGE_DIGEST_RECORDS_MAX: u64 = 4 * SNAPSHOT_RECORDS_MAX as u64;
 /// Records that an answer for a range tells of, at most, and bytes of their keys after which it ends.
 const RANGE_RECORDS_MAX: usize = 2_048;
@@ -86,13 +87,14 @@ impl Store {
         through: Option<&[u8]>,
         ignored: Hlc,
     ) -> Result<RangeSum, StoreError> {
-        let (mut records, mut hasher) = (0, blake3::Hasher::new());
+        let (mut looked_at, mut records, mut hasher) = (0, 0, blake3::Hasher::new());
         let is_complete = self.for_range(after, through, |entry| {
+            looked_at += 1;
             if !(entry.is_tombstone && entry.version.hlc <= ignored) {
                 records += 1;
                 add(&mut hasher, &entry);
             }
-            records < RANGE_DIGEST_RECORDS_MAX
+            looked_at < RANGE_DIGEST_RECORDS_MAX
         })?;
         let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
         Ok(RangeSum { records, digest, is_complete })
