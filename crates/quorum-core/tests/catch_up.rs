@@ -100,7 +100,7 @@ fn ours() -> Answer {
 struct Nobody;
 
 impl ReplyTo for Nobody {
-    fn reply(&self, _reply: PeerReply) {}
+    fn reply(&self, _reply: PeerReply, _life: u64) {}
 
     fn is_closed(&self) -> bool {
         true
@@ -160,7 +160,7 @@ impl Peer {
 
     fn owed(&self) -> u64 {
         let mut link = self.link.lock();
-        link.owed(&lineage("us").origin, &Trimmed.frontier(), epoch()).len()
+        link.owed(&lineage("us").origin, &Trimmed.frontier(), epoch()).0.len()
     }
 
     /// The records that were sent to it, by number.
@@ -178,7 +178,7 @@ impl CatchUpLane for &mut Peer {
     type Error = Infallible;
 
     fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        self.link.lock().owed(us, held, now)
+        self.link.lock().owed(us, held, now).0
     }
 
     fn has(&self, dot: &Dot) -> bool {
@@ -194,7 +194,7 @@ impl CatchUpLane for &mut Peer {
             let reply = (self.replies)(&item);
             let mut link = self.link.lock();
             link.under_way(&item);
-            self.untaken += u64::from(!link.answered(&item, &reply, true, epoch()));
+            self.untaken += u64::from(!link.answered(&item, &reply, true, epoch()).taken);
             drop(link);
             self.sent.push(item);
         }
@@ -333,6 +333,6 @@ fn what_is_kept_outside_a_snapshot_is_sent_again() {
     let peer = Peer::new(Frontier::new(), |_| Reply::Stored, unsupported);
     let mut link = peer.link.lock();
     let kept = Reply::Busy { reason: Busy::Kept };
-    assert!(!link.answered(&item(1), &kept, true, epoch()));
+    assert!(!link.answered(&item(1), &kept, true, epoch()).taken);
     assert_eq!(link.view().deferred, 1);
 }

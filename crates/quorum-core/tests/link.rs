@@ -113,7 +113,7 @@ impl Writer {
 }
 
 impl ReplyTo for Writer {
-    fn reply(&self, reply: PeerReply) {
+    fn reply(&self, reply: PeerReply, _life: u64) {
         self.heard.lock().expect("no test panics with it").push(reply.reply);
     }
 
