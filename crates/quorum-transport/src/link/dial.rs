@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
     Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, Occasion,
-    QuerySource, ReplicaStore, SkewProbe, check_welcome,
+    QuerySource, ReplicaStore, SkewProbe, check_welcome, rolled_back,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -196,17 +196,20 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             Err(HandshakeFault::Theirs { reason, detail }) => {
                 return Err(TransportError::refused(reason, detail));
             }
-            Err(HandshakeFault::OursIsRolledBack) => {
-                self.verdicts.rolled_back.send_replace(true);
-                // Not a refusal: the peer would take that for news about itself.
-                let detail = format!("{} remembers a later start of this node", self.peer.name());
-                return Err(TransportError::Lost(detail));
-            }
+            Err(HandshakeFault::OursIsRolledBack) => return Err(self.ours_is_rolled_back()),
         }
         self.heard_announcement(&lineage, announcement).await?;
         self.peer.connected(self.seams.clock.now(), lineage.clone(), frontier);
         let connection = connection.clone();
         Ok(Welcomed { connection, control, answers, ours, theirs: lineage })
+    }
+
+    /// The peer remembers a later start of this node than its disk does.
+    fn ours_is_rolled_back(&self) -> TransportError {
+        self.verdicts.rolled_back.send_replace(true);
+        // Not a refusal: the peer would take that for news about itself.
+        let detail = format!("{} remembers a later start of this node", self.peer.name());
+        TransportError::Lost(detail)
     }
 
     /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
@@ -358,6 +361,10 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
         if probe.is_steady(now.saturating_duration_since(sent_at)) {
             self.peer.measured(probe.offset(), probe.round_trip(), (now, wall));
+        }
+        // It may have learned of that start since it welcomed us.
+        if frontier.as_ref().is_some_and(|more| rolled_back(&self.store.lineage(), more)) {
+            return Err(self.ours_is_rolled_back());
         }
         self.peer.reported(frontier.as_ref());
         // The peer may have begun another life since it welcomed us; this is the word of the former one.

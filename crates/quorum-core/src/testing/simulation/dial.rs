@@ -21,6 +21,7 @@ use crate::link::{
 use crate::observe::HandshakeRefusal;
 use crate::ports::{Clock, Incoming, ReplicaStore};
 use crate::query::{Answer, Question};
+use crate::replication::rolled_back;
 use crate::version::{Dot, Lineage, Origin};
 
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -441,6 +442,11 @@ async fn probed<P: Program>(
     let probe = SkewProbe { sent_micros, received_micros, answered_micros, returned_micros };
     if probe.is_steady(now.saturating_duration_since(sent_at)) {
         *peer.offset.lock() = Some((probe.offset(), (now, wall)));
+    }
+    let ours = member.program.served().lineage();
+    if frontier.as_ref().is_some_and(|more| rolled_back(&ours, more)) {
+        member.hear_refusal(Some(HandshakeRefusal::RolledBack));
+        return Err(Over);
     }
     peer.ring(peer.link(|link| link.reported(frontier.as_ref())));
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
