@@ -237,9 +237,9 @@ mod tests {
 
         let path = tempfile::tempdir().expect("a temporary directory");
         drop(Directory::open(path.path()).expect("a new directory"));
-        fs::write(path.path().join(FORMAT_FILE), "quorum store format 4\n").expect("writable");
+        fs::write(path.path().join(FORMAT_FILE), "quorum store format 5\n").expect("writable");
         let refused = Directory::open(path.path());
-        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 4, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 5, .. })), "{refused:?}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ async fn a_later_format_and_foreign_files_are_refused() {
     drop(on_disk(directory.path()));
     fs::write(directory.path().join("FORMAT"), "quorum store format 9\n").expect("writable");
     let refused = try_on_disk(directory.path()).map(|_| ()).expect_err("from the future");
-    assert!(matches!(refused, OpenError::NewerFormat { found: 9, known: 3, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::NewerFormat { found: 9, known: 4, .. }), "{refused:?}");
 
     let foreign = tempfile::tempdir().expect("a temporary directory");
     fs::write(foreign.path().join("thesis.tex"), "precious").expect("writable");

@@ -138,8 +138,9 @@ impl Segments {
     /// Begins a segment, in a spare file if there is one.
     pub(crate) fn begin(&mut self, first: u64) -> Result<Writer, OpenError> {
         // What clients have written lies in files that are used again. With a step that nobody can foresee, nobody can write
-        // a value that is taken for a commit of a segment to come.
-        self.generation += 1 + u64::from(rand::random::<u32>());
+        // a value that is taken for a commit of a segment to come, or that must be read to see that it is none.
+        let step = 1 + u64::from(rand::random::<u32>());
+        self.generation = self.generation.max(frame::MARKED_FROM) + step;
         let name = format!("{:016x}-{first:016x}.{SEGMENT_EXTENSION}", self.generation);
         let path = self.directory.join(name);
         if let Some(spare) = self.spares.pop() {
@@ -230,14 +231,16 @@ impl Segment {
 
     /// Whether the log may end here: nothing behind it proves that more was acknowledged.
     fn check_end(&self, end: &End) -> Result<(), OpenError> {
-        let torn = frame::header(&end.bytes[end.at..]).filter(|(torn, _)| torn.number == end.next);
+        let torn = frame::header(&end.bytes[end.at..], self.generation)
+            .filter(|(torn, _)| torn.number == end.next);
         let mut from = end.at + 1;
-        while let Some(at) = frame::next_candidate(&end.bytes, from) {
+        while let Some(at) = frame::next_candidate(&end.bytes, from, self.generation) {
             from = at + 1;
             // Looked at first, because the checksum of what only looks like a frame may take as long as that claims to be.
             let is_witness =
                 |commit: CommitNumber| commit.number > end.next && commit.synced >= end.next;
-            if !frame::header(&end.bytes[at..]).is_some_and(|(commit, _)| is_witness(commit)) {
+            let claimed = frame::header(&end.bytes[at..], self.generation);
+            if !claimed.is_some_and(|(commit, _)| is_witness(commit)) {
                 continue;
             }
             if let Some((commit, _)) = frame::check(&end.bytes[at..], self.generation) {
@@ -382,6 +385,41 @@ mod tests {
         let mut two = segments.begin(2).expect("writable");
         append(&mut two, 2..=2);
         assert_eq!(numbers_in(directory.path(), 1).expect("nothing is lost"), [2]);
+    }
+
+    /// Else a start would sum up every one of them to the end of the file.
+    #[test]
+    fn what_clients_write_does_not_even_look_like_commits() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let generation = segments.begin(1).expect("writable").generation();
+        let known = (0..1_000).chain(frame::MARKED_FROM..frame::MARKED_FROM + 1_000);
+        let mut bytes: Vec<u8> =
+            known.flat_map(|known| frame_of(u64::MAX, u64::MAX, known)).collect();
+        assert_eq!(frame::next_candidate(&bytes, 0, generation), None);
+        let len = bytes.len();
+        bytes.extend(frame_of(1, 0, generation));
+        assert_eq!(frame::next_candidate(&bytes, 0, generation), Some(len));
+    }
+
+    #[test]
+    fn segments_whose_frames_all_begin_alike_are_read_on() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join(format!("{:016x}-{:016x}.log", 7, 1));
+        let frames: Vec<u8> = (1..=3).flat_map(|number| frame_of(number, number - 1, 7)).collect();
+        assert!(frames.starts_with(b"QLG1"));
+        fs::write(&path, &frames).expect("writable");
+        assert_eq!(numbers_in(directory.path(), 0).expect("sound"), [1, 2, 3]);
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let mut next = segments.begin(4).expect("writable");
+        append(&mut next, 4..=5);
+        assert_eq!(numbers_in(directory.path(), 0).expect("sound"), [1, 2, 3, 4, 5]);
+        fs::remove_file(&next.segment.path).expect("there");
+        let mut damaged = frames.clone();
+        damaged[frames.len() / 2] ^= 1;
+        fs::write(&path, &damaged).expect("writable");
+        let found = numbers_in(directory.path(), 0);
+        assert!(matches!(found, Err(OpenError::Damaged { .. })), "{found:?}");
     }
 
     #[test]
