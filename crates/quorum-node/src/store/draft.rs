@@ -2,6 +2,9 @@
 //!
 //! The draft sees the newest state, the jobs before it in the same commit included, so that merging many records of
 //! one key in one commit gives what merging them one by one would. It does no I/O but reads.
+//!
+//! What cannot be read is the trouble of the job that needs it: a job reads before it changes anything, so one that ends with
+//! an error leaves the draft as if it had never been there, and nothing is put over what might be newer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -66,6 +69,8 @@ struct Outcome {
     newer: Option<Version>,
     /// The time of the tombstone that is there.
     tombstone: Option<Hlc>,
+    /// The time of the newest write that is known by the same id.
+    executed: Option<Hlc>,
 }
 
 /// A commit in the making.
@@ -95,6 +100,8 @@ pub(crate) struct Finished {
     pub(crate) covered: Vec<(LineageNumber, u64, u64)>,
     /// Logs that become shorter.
     pub(crate) trimmed: Vec<(LineageNumber, u64)>,
+    /// What could not be read first.
+    pub(crate) unreadable: Option<StoreError>,
 }
 
 impl<'a> Draft<'a> {
@@ -109,13 +116,46 @@ impl<'a> Draft<'a> {
         Self { held, view, lineages, config, touched, seen, changes, log, finished }
     }
 
-    /// Merges a record, and covers its dot and the dots it stands for unless it is refused.
+    /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused. One that would have to
+    /// be compared with what cannot be read may come again.
     pub(crate) fn merge(
         &mut self,
         record: &Record,
         key: &RecordKey,
         is_tombstone: bool,
         covers: &[(Lineage, SeqSet)],
+    ) -> Result<Reply, StoreError> {
+        match self.merge_as(record, key, is_tombstone, covers, false) {
+            Err(error @ StoreError::Unreadable { .. }) => {
+                self.found_unreadable(error);
+                Ok(Reply::Busy { reason: Busy::Disk })
+            }
+            merged => merged,
+        }
+    }
+
+    /// Merges a local write.
+    pub(crate) fn stage(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_tombstone: bool,
+    ) -> Result<Reply, StoreError> {
+        self.merge_as(record, key, is_tombstone, &[], true)
+    }
+
+    /// Notes that something could not be read.
+    pub(crate) fn found_unreadable(&mut self, error: StoreError) {
+        self.finished.unreadable.get_or_insert(error);
+    }
+
+    fn merge_as(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_tombstone: bool,
+        covers: &[(Lineage, SeqSet)],
+        is_local: bool,
     ) -> Result<Reply, StoreError> {
         if self.is_too_old(record) {
             return Ok(Reply::Refused { reason: Refusal::TooOld });
@@ -128,24 +168,25 @@ impl<'a> Draft<'a> {
         let held = self.held.frontier.entry(lineage).or_default();
         let is_covered = held.contains(record.dot.seq);
         if !is_covered && adds_interval(held, record.dot.seq, intervals_max) {
-            return self.merge_beyond(record, key, is_tombstone, lineage);
+            return self.merge_beyond(record, key, is_tombstone, lineage, is_local);
         }
         if let Some(reply) = self.refuse_covers(covers) {
             return Ok(reply);
         }
+        let outcome = self.outcome_as(record, key, is_local)?;
+        let executed = outcome.executed;
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        let outcome = self.outcome(record, key)?;
         let reply = match (outcome.merged, outcome.newer) {
             // The tombstone was here and is purged: what it stands for is as void here as it is itself.
             (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
-                self.remember(record, lineage, key)?;
+                self.remember(record, lineage, key, executed);
                 return Ok(Reply::Stored);
             }
             // It was overwritten here by a delete that is purged by now.
             (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
-                self.remember(record, lineage, key)?;
+                self.remember(record, lineage, key, executed);
                 let origin = record.dot.lineage.origin.clone();
                 let version = Version { hlc: self.held.purged, origin };
                 return Ok(Reply::Superseded { version, is_same_write: false });
@@ -161,7 +202,8 @@ impl<'a> Draft<'a> {
             }
             (Merged::Duplicate, _) => Reply::Stored,
             (Merged::Superseded, Some(version)) => {
-                Reply::Superseded { version, is_same_write: self.is_executed_later(record)? }
+                let is_same_write = executed.is_some_and(|executed| executed > record.hlc);
+                Reply::Superseded { version, is_same_write }
             }
             (Merged::Drift { replaces }, _) => {
                 if replaces {
@@ -180,7 +222,7 @@ impl<'a> Draft<'a> {
             self.cover(lineage, first, record.dot.seq, about);
         }
         // Also where the dot was covered by the record of a later write: what is counted as a copy must be known by its id.
-        self.remember(record, lineage, key)?;
+        self.remember(record, lineage, key, executed);
         self.cover_all(covers, Some((key, record.hlc)));
         Ok(reply)
     }
@@ -194,15 +236,16 @@ impl<'a> Draft<'a> {
         key: &RecordKey,
         is_tombstone: bool,
         lineage: LineageNumber,
+        is_local: bool,
     ) -> Result<Reply, StoreError> {
+        let outcome = self.outcome_as(record, key, is_local)?;
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        let outcome = self.outcome(record, key)?;
         if matches!(outcome.merged, Merged::Newest | Merged::Drift { replaces: true }) {
             self.put(record, lineage, key, is_tombstone, outcome.tombstone);
             self.finished.records += 1;
         }
         self.seen = self.seen.max(record.hlc);
-        self.remember(record, lineage, key)?;
+        self.remember(record, lineage, key, outcome.executed);
         Ok(Reply::Busy { reason: Busy::Kept })
     }
 
@@ -281,6 +324,8 @@ impl<'a> Draft<'a> {
     /// Removes the oldest tombstones up to a time, as far as they are still the newest of their keys. Tells how many, and
     /// whether there are no more. That they are purged must be durable by then: their log entries are void from now on.
     pub(crate) fn purge(&mut self, up_to: Hlc) -> Result<(u64, bool), StoreError> {
+        // What was removed before something could not be read stays removed.
+        self.finished.wants_sync = true;
         let up_to = up_to.min(self.held.purged);
         let end = tombstone_key(up_to.next(), &[]);
         let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
@@ -299,7 +344,6 @@ impl<'a> Draft<'a> {
             }
             self.finished.batch.remove(Space::Tombstones, at);
         }
-        self.finished.wants_sync = true;
         Ok((purged, is_all))
     }
 
@@ -341,6 +385,7 @@ impl<'a> Draft<'a> {
         if replaces {
             self.finished.wants_sync = true;
             self.finished.records += 1;
+            self.seen = self.seen.max(record.hlc);
             self.put(record, number, &key, is_tombstone, tombstone);
         }
         Ok(replaces)
@@ -417,7 +462,9 @@ impl<'a> Draft<'a> {
             let last = self.held.changes;
             let value = encode_changes(&self.changes);
             self.finished.batch.put(Space::Changes, change_key(last), value);
-            self.trim_changes()?;
+            if let Err(error) = self.trim_changes() {
+                self.found_unreadable(error);
+            }
             self.finished.batch.put(Space::Meta, meta::CHANGES, encode_u64(last));
         }
         for (lineage, mut entries) in std::mem::take(&mut self.log) {
@@ -441,6 +488,24 @@ impl<'a> Draft<'a> {
         Ok(self.finished)
     }
 
+    /// What merging says. A local write has a version above everything that was ever here, so that it is the newest also where
+    /// that cannot be read.
+    fn outcome_as(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_local: bool,
+    ) -> Result<Outcome, StoreError> {
+        match self.outcome(record, key) {
+            Err(error @ StoreError::Unreadable { .. }) if is_local => {
+                self.found_unreadable(error);
+                let merged = Merged::Newest;
+                Ok(Outcome { merged, newer: None, tombstone: None, executed: None })
+            }
+            outcome => outcome,
+        }
+    }
+
     /// What merging says, with what is there.
     fn outcome(&mut self, record: &Record, key: &RecordKey) -> Result<Outcome, StoreError> {
         let incoming = Contender {
@@ -448,8 +513,10 @@ impl<'a> Draft<'a> {
             origin: &record.dot.lineage.origin,
             digest: &record.digest,
         };
+        let executed = self.executed(record)?;
         let Some(head) = self.head(key)? else {
-            return Ok(Outcome { merged: merge(None, incoming), newer: None, tombstone: None });
+            let merged = merge(None, incoming);
+            return Ok(Outcome { merged, newer: None, tombstone: None, executed });
         };
         let lineages = self.lineages.read();
         let origin = &lineages.name(head.lineage)?.origin;
@@ -457,7 +524,8 @@ impl<'a> Draft<'a> {
         let merged = merge(Some(current), incoming);
         let newer = (merged == Merged::Superseded)
             .then(|| Version { hlc: head.hlc, origin: origin.clone() });
-        Ok(Outcome { merged, newer, tombstone: head.is_tombstone.then_some(head.hlc) })
+        let tombstone = head.is_tombstone.then_some(head.hlc);
+        Ok(Outcome { merged, newer, tombstone, executed })
     }
 
     /// The newest record of a key, without its payload.
@@ -526,29 +594,25 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Whether the same write was taken under a newer version.
-    fn is_executed_later(&self, record: &Record) -> Result<bool, StoreError> {
+    /// The time of the newest write that is known by the id of this one.
+    fn executed(&self, record: &Record) -> Result<Option<Hlc>, StoreError> {
         let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
-        let known = self.newest(Space::Writes, &write_id)?;
-        Ok(match known {
-            Some(known) => WriteEntry::decode(&known)?.hlc > record.hlc,
-            None => false,
-        })
+        let Some(known) = self.newest(Space::Writes, &write_id)? else { return Ok(None) };
+        Ok(Some(WriteEntry::decode(&known)?.hlc))
     }
 
-    /// Keeps the write id with the newest version that carries it.
+    /// Keeps the write id with the newest version that carries it. The newest one so far is of the time `executed`.
     fn remember(
         &mut self,
         record: &Record,
         lineage: LineageNumber,
         key: &RecordKey,
-    ) -> Result<(), StoreError> {
-        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
-        if let Some(known) = self.newest(Space::Writes, &write_id)?
-            && WriteEntry::decode(&known)?.hlc >= record.hlc
-        {
-            return Ok(());
+        executed: Option<Hlc>,
+    ) {
+        if executed.is_some_and(|executed| executed >= record.hlc) {
+            return;
         }
+        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
         let entry = WriteEntry {
             hlc: record.hlc,
             lineage,
@@ -557,7 +621,6 @@ impl<'a> Draft<'a> {
             key: key.clone(),
         };
         self.finished.batch.put(Space::Writes, write_id, entry.encode());
-        Ok(())
     }
 
     /// The number of a lineage, given now if it has none and there is one left.

@@ -171,6 +171,7 @@ pub(super) fn prepare(
         facts: RwLock::new(facts.clone()),
         turn: tokio::sync::Mutex::default(),
         damaged: Mutex::default(),
+        unreadable: Mutex::default(),
         changes: watch::Sender::new(kept.changes),
         engine: RwLock::new(Some(engine.clone())),
         has_unsynced: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorum_core::{Digest, Hlc, RangeEntry, Record, Version};
+use quorum_core::{Digest, Hlc, RangeEntry, Record, Version, wall_millis};
 
 use super::Store;
 use super::engine::{PageLimit, Space};
@@ -151,8 +151,15 @@ impl Store {
     }
 
     /// Puts a record of another member over the one that is here, if that one is missing, damaged, older, or drifted with
-    /// the smaller digest. Its dot must be covered here: anything else comes by replication. Tells whether it was put.
+    /// the smaller digest. Its dot must be covered here: anything else comes by replication. Tells whether it was put: not if
+    /// what is here cannot be read, which may be newer, nor if it comes from the future.
     pub(crate) async fn repair(&self, record: Arc<Record>) -> Result<bool, StoreError> {
+        if record.hlc.ahead_of(wall_millis(&self.shared.clock)) > self.shared.config.clock_skew_max
+        {
+            return Ok(false);
+        }
+        // Local writes lie above everything that is here.
+        self.observe(record.hlc);
         self.ask(|done| Job::Repair { record, done }).await
     }
 

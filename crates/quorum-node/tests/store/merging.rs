@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use quorum_core::{Busy, Incoming, Lineage, Refusal, Reply, SeqSet};
+use quorum_node::store::engine::Space;
 use quorum_node::store::engine::memory::MemoryDisk;
-use quorum_node::store::{Store, StoreConfig, WriteLookup};
+use quorum_node::store::{Store, StoreConfig, StoreError, StoreState, WriteLookup};
 
 use crate::harness::{
     TestClock, TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace,
@@ -33,6 +34,57 @@ async fn the_newest_version_wins_and_every_dot_is_covered() {
     let restarted = on_memory(&disk);
     assert_eq!(value(&restarted, "a"), Some(Bytes::from("new")));
     assert_eq!(contiguous(&restarted, &n2), 2);
+}
+
+/// What is there may be newer than what comes, so nothing of a peer is put over it.
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_what_needs_it_and_nothing_else() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let known = record(&n2, 2, "b", Some("1"), WALL);
+    apply(&store, vec![incoming(record(&n2, 1, "a", Some("1"), WALL)), incoming(known)]).await;
+    let deleted = record(&n2, 3, "c", None, WALL - 10);
+    apply(&store, vec![incoming(deleted)]).await;
+    drop(store);
+    for key in ["test\0a", "test\0c"] {
+        disk.damage(Space::Records, Bytes::from(key));
+    }
+    let store = on_memory(&disk);
+    let newer = |seq, name| incoming(record(&n2, seq, name, Some("2"), WALL + seq));
+    let busy = Reply::Busy { reason: Busy::Disk };
+    let replies = apply(&store, vec![newer(4, "a"), newer(5, "b")]).await;
+    assert_eq!(replies, [busy, Reply::Stored]);
+    assert_eq!(store.frontier().of(&n2), Some(&vec![(1, 3), (5, 5)].into()));
+    assert_eq!(value(&store, "b"), Some(Bytes::from("2")));
+    let purged = store.purge(quorum_core::Hlc::from_millis(WALL - 1)).await;
+    assert!(matches!(purged, Err(StoreError::Unreadable { .. })), "{purged:?}");
+    assert_eq!(store.state(), StoreState::Running);
+    // A local write is newer than whatever was there.
+    let local = write(&store, op("a", "3")).await;
+    assert_eq!(value(&store, "a"), Some(Bytes::from("3")));
+    let superseded = Reply::Superseded { version: local.version(), is_same_write: false };
+    assert_eq!(apply(&store, vec![newer(4, "a")]).await, [superseded]);
+    assert_eq!(contiguous(&store, &n2), 5);
+}
+
+/// A retry of the same write must not pass for another one.
+#[tokio::test]
+async fn a_write_whose_id_cannot_be_looked_up_may_come_again() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let once = record(&n2, 1, "a", Some("1"), WALL);
+    let write_id = Bytes::copy_from_slice(once.write_id.as_bytes());
+    apply(&store, vec![incoming(once.clone())]).await;
+    drop(store);
+    disk.damage(Space::Writes, write_id);
+    let store = on_memory(&disk);
+    let mut again = record(&n2, 2, "a", Some("1"), WALL + 1);
+    again.write_id = once.write_id;
+    let replies = apply(&store, vec![incoming(again)]).await;
+    assert_eq!(replies, [Reply::Busy { reason: Busy::Disk }]);
+    assert_eq!(value(&store, "a"), Some(Bytes::from("1")));
+    assert_eq!(contiguous(&store, &n2), 1, "nothing of it is there");
+    assert_eq!(store.state(), StoreState::Running);
 }
 
 #[tokio::test]
