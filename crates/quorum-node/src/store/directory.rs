@@ -37,7 +37,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Locks a data directory; makes one of a path that is empty or missing.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+        create_directory(path)?;
         let lock_path = path.join(LOCK_FILE);
         let lock = OpenOptions::new()
             .create(true)
@@ -155,7 +155,8 @@ impl Directory {
         }
     }
 
-    /// The engine's directory of an older format becomes that of the tables. May be cut short, and done again.
+    /// The engine's directory of an older format becomes that of the tables. May be cut short, and done again: a name is durable
+    /// where the directory comes to before it is gone where it was.
     fn move_tables(&self, found: u32) -> Result<(), OpenError> {
         let (engine, moved) = (self.engine_path(), self.path.join(MOVED_DIRECTORY));
         let tables = engine.join(TABLES_DIRECTORY);
@@ -166,16 +167,16 @@ impl Directory {
         if !self.path.join(CLEAN_FILE).exists() {
             return Err(OpenError::OlderFormatNotClosed { directory: self.path.clone(), found });
         }
-        let rename = |from: &Path, to: &Path| {
-            fs::rename(from, to).map_err(OpenError::io("rename", from))?;
-            sync_directory(&self.path)
-        };
+        let rename =
+            |from: &Path, to: &Path| fs::rename(from, to).map_err(OpenError::io("rename", from));
         if !moved.exists() {
             rename(&engine, &moved)?;
+            sync_directory(&self.path)?;
         }
-        fs::create_dir_all(&engine).map_err(OpenError::io("create", &engine))?;
+        create_directory(&engine)?;
         rename(&moved, &tables)?;
-        sync_directory(&engine)
+        sync_directory(&engine)?;
+        sync_directory(&self.path)
     }
 
     /// A directory without a format is a new one if nothing else is in it.
@@ -209,14 +210,97 @@ fn write_whole(path: &Path, text: &str) -> Result<(), OpenError> {
     sync_directory(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
+/// Makes a directory, with those above it that are missing, and their names durable.
+pub(crate) fn create_directory(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    create_directory(parent)?;
+    fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+    sync_directory(parent)
+}
+
 /// Makes created, renamed and removed names in a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    #[cfg(test)]
+    tests::note_sync(path);
     File::open(path).and_then(|directory| directory.sync_all()).map_err(OpenError::io("sync", path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::ffi::{OsStr, OsString};
+
     use super::*;
+    use crate::store::StoreConfig;
+    use crate::store::open::open_engine;
+
+    /// A directory that was synced, and the names that were in it then.
+    type Synced = (PathBuf, BTreeSet<OsString>);
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<Synced>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note_sync(path: &Path) {
+        SYNCED.with_borrow_mut(|synced| synced.push((path.to_owned(), names(path))));
+    }
+
+    fn names(path: &Path) -> BTreeSet<OsString> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).collect()
+    }
+
+    fn directories(path: &Path, found: &mut Vec<PathBuf>) {
+        for name in names(path) {
+            let path = path.join(name);
+            if path.is_dir() {
+                directories(&path, found);
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_new_directories_are_durable() {
+        let above = tempfile::tempdir().expect("a temporary directory");
+        let opened = open_engine(&above.path().join("some/data"), &StoreConfig::default());
+        let _open = opened.expect("a new store");
+        let mut found = Vec::new();
+        directories(above.path(), &mut found);
+        assert!(found.iter().any(|path| path.ends_with("blobs")), "{found:?}");
+        let synced = SYNCED.take();
+        for path in found {
+            let (parent, name) = (path.parent().expect("below"), path.file_name().expect("named"));
+            let is_durable = |(at, names): &Synced| at == parent && names.contains(name);
+            assert!(synced.iter().any(is_durable), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_moved_directory_is_durable_where_it_comes_to_before_it_is_gone_where_it_was() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let at = path.path();
+        fs::create_dir(at.join(ENGINE_DIRECTORY)).expect("writable");
+        fs::write(at.join(FORMAT_FILE), "quorum store format 2\n").expect("writable");
+        fs::write(at.join(CLEAN_FILE), "1\n").expect("writable");
+        let directory = Directory::open(at).expect("taken over");
+        let engine = directory.engine_path();
+        let synced = SYNCED.take();
+        let there = synced.iter().position(|(path, names)| {
+            *path == engine && names.contains(OsStr::new(TABLES_DIRECTORY))
+        });
+        let gone = synced.iter().position(|(path, names)| {
+            path == at
+                && names.contains(OsStr::new(ENGINE_DIRECTORY))
+                && !names.contains(OsStr::new(MOVED_DIRECTORY))
+        });
+        assert!(there.is_some() && there < gone, "{synced:?}");
+    }
 
     #[test]
     fn a_directory_admits_one_at_a_time() {

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::frame::{self, CommitNumber};
-use crate::store::directory::sync_directory;
+use crate::store::directory::{create_directory, sync_directory};
 use crate::store::error::OpenError;
 
 const SEGMENT_EXTENSION: &str = "log";
@@ -58,7 +58,7 @@ pub(crate) struct Writer {
 impl Segments {
     /// Lists a directory; makes it if there is none.
     pub(crate) fn list(directory: PathBuf, segment_len: u64) -> Result<Self, OpenError> {
-        fs::create_dir_all(&directory).map_err(OpenError::io("create", &directory))?;
+        create_directory(&directory)?;
         let (found, spares, generation) = (Vec::new(), Vec::new(), 0);
         let mut listed = Self { directory, found, spares, generation, segment_len };
         let list = || OpenError::io("list", &listed.directory);

@@ -3,6 +3,7 @@
 //! Only whole layers are put into them, in the order of keys and past fjall's own journal and memtables, which stay
 //! empty. What was put is on stable storage when [`Tables::put`] returns.
 
+use std::fs;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Read
 use super::layer::Layer;
 use super::{EngineError, Sizes, Space};
 use crate::store::config::StoreConfig;
+use crate::store::directory::{create_directory, sync_directory};
+use crate::store::error::OpenError;
 
 /// The key of [`Space::Meta`] that says up to which commit everything is in the tables.
 pub(crate) const APPLIED_KEY: &[u8] = b"commit";
@@ -47,13 +50,16 @@ impl Spaces {
 
 impl Tables {
     /// Opens the tables in `directory`, or creates them there.
-    pub(crate) fn open(directory: &Path, config: &StoreConfig) -> Result<Self, EngineError> {
+    pub(crate) fn open(directory: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
+        create_directory(directory)?;
         let opened = |error| EngineError::new("open", error);
         let database = Database::builder(directory)
             .cache_size(config.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .open()
             .map_err(opened)?;
+        let is_any_new =
+            Space::ALL.into_iter().any(|space| !database.keyspace_exists(space.as_str()));
         let keyspace =
             |space: Space| database.keyspace(space.as_str(), || options(space)).map_err(opened);
         let spaces = Spaces(Arc::new([
@@ -65,6 +71,9 @@ impl Tables {
             keyspace(Space::Changes)?,
             keyspace(Space::Tombstones)?,
         ]));
+        if is_any_new {
+            sync_names(directory)?;
+        }
         Ok(Self { database, spaces })
     }
 
@@ -125,6 +134,17 @@ impl Tables {
             bytes: self.database.disk_space().unwrap_or_default(),
         }
     }
+}
+
+/// Makes it durable which directories there are: fjall syncs what is in one it makes, and leaves its name to the file system.
+fn sync_names(directory: &Path) -> Result<(), OpenError> {
+    let keyspaces = directory.join("keyspaces");
+    let entries = fs::read_dir(&keyspaces).map_err(OpenError::io("list", &keyspaces))?;
+    for entry in entries {
+        sync_directory(&entry.map_err(OpenError::io("list", &keyspaces))?.path())?;
+    }
+    sync_directory(&keyspaces)?;
+    sync_directory(directory)
 }
 
 fn options(space: Space) -> KeyspaceCreateOptions {
