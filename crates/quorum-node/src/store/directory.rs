@@ -1,7 +1,7 @@
 //! The data directory as files: who may open it, in which format it is, and whether it was closed.
 //!
 //! ```text
-//! LOCK     held by the process that has the store open
+//! LOCK     held by the process that has the store open, until the last reader of it has ended
 //! FORMAT   the format of everything beside it
 //! NEW      there only until the first start is synced: the engine may be half made, and nothing in it counts
 //! CLEAN    there only between a close and the next start: the number of the last commit
@@ -11,11 +11,17 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::OpenError;
 use super::schema::{FORMAT, FORMAT_MIN, FORMAT_WITHOUT_LOG};
 
 const LOCK_FILE: &str = "LOCK";
+/// How often a lock is tried that is held, and how long after one another: a store that was just closed may still have a
+/// reader.
+const LOCK_ATTEMPTS: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 const FORMAT_FILE: &str = "FORMAT";
 const NEW_FILE: &str = "NEW";
 const CLEAN_FILE: &str = "CLEAN";
@@ -30,31 +36,45 @@ const FORMAT_PREFIX: &str = "quorum store format ";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    lock: Lock,
+}
+
+/// Keeps others out of a directory until the last clone is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Lock {
     /// The lock ends with the file.
-    _lock: File,
+    _file: Arc<File>,
+}
+
+impl Lock {
+    fn take(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(LOCK_FILE);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(OpenError::io("open", &path))?;
+        let mut attempts = LOCK_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: Arc::new(file) }),
+                Err(fs::TryLockError::WouldBlock) if attempts > 0 => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(OpenError::Locked { directory: directory.to_owned() });
+                }
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(OpenError::io("lock", &path)(error));
+                }
+            }
+        }
+    }
 }
 
 impl Directory {
     /// Locks a data directory; makes one of a path that is empty or missing.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         create_directory(path)?;
-        let lock_path = path.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(OpenError::io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { directory: path.to_owned() });
-            }
-            Err(fs::TryLockError::Error(error)) => {
-                return Err(OpenError::io("lock", &lock_path)(error));
-            }
-        }
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let directory = Self { path: path.to_owned(), lock: Lock::take(path)? };
         directory.check_format()?;
         Ok(directory)
     }
@@ -62,6 +82,11 @@ impl Directory {
     /// Whether there is a store of any format at this path.
     pub(crate) fn is_store(path: &Path) -> bool {
         path.join(FORMAT_FILE).exists()
+    }
+
+    /// For whoever reads the directory longer than it is open.
+    pub(crate) fn lock(&self) -> Lock {
+        self.lock.clone()
     }
 
     /// Where it is.
@@ -123,7 +148,7 @@ impl Directory {
         }
     }
 
-    /// Says that the store was closed after its last commit, and lets go of the directory.
+    /// Says that the store was closed after its last commit, and lets go of the directory but for its readers.
     pub(crate) fn mark_clean(self, last_commit: u64) -> Result<(), OpenError> {
         write_whole(&self.path.join(CLEAN_FILE), &format!("{last_commit}\n"))
     }
@@ -237,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::store::StoreConfig;
+    use crate::store::engine::Engine;
     use crate::store::open::open_engine;
 
     /// A directory that was synced, and the names that were in it then.
@@ -309,6 +335,20 @@ mod tests {
         let second = Directory::open(path.path());
         assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
         drop(held);
+        Directory::open(path.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_directory_admits_nobody_before_its_last_reader_has_ended() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let opened = open_engine(path.path(), &StoreConfig::default());
+        let (directory, engine) = opened.expect("a new store");
+        let reader = engine.view();
+        drop(engine);
+        directory.mark_clean(0).expect("writable");
+        let second = Directory::open(path.path());
+        assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
+        drop(reader);
         Directory::open(path.path()).expect("free again");
     }
 

@@ -204,7 +204,8 @@ pub(super) fn open_engine(
 ) -> Result<(Directory, DiskEngine), OpenError> {
     let directory = Directory::open(path)?;
     directory.begin_if_new()?;
-    let engine = DiskEngine::open(&directory.engine_path(), config, directory.clean_mark()?)?;
+    let (at, mark) = (directory.engine_path(), directory.clean_mark()?);
+    let engine = DiskEngine::open(&at, config, mark, Some(directory.lock()))?;
     Ok((directory, engine))
 }
 

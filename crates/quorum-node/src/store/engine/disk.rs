@@ -26,7 +26,7 @@ use super::log::{Segment, Segments, Writer};
 use super::tables::{Snapshot, Tables};
 use super::{Batch, DiskSpace, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
 use crate::store::config::StoreConfig;
-use crate::store::directory::TABLES_DIRECTORY;
+use crate::store::directory::{Lock, TABLES_DIRECTORY};
 use crate::store::error::{OpenError, with_causes};
 
 /// Full layers that may wait for the tables; beyond them commits wait.
@@ -66,6 +66,8 @@ struct Shared {
     state: Mutex<State>,
     /// A layer is full, or is put, or the engine is closing.
     changed: Condvar,
+    /// Let go last, when the files are closed.
+    _lock: Option<Lock>,
 }
 
 struct State {
@@ -95,11 +97,13 @@ impl Stack {
 }
 
 impl DiskEngine {
-    /// Opens the engine in `directory`, or creates it there. `closed_after` is the last commit of a store that was closed.
+    /// Opens the engine in `directory`, or creates it there. `closed_after` is the last commit of a store that was closed. The
+    /// lock is let go with the last view.
     pub(crate) fn open(
         directory: &Path,
         config: &StoreConfig,
         closed_after: Option<u64>,
+        lock: Option<Lock>,
     ) -> Result<Self, OpenError> {
         let tables = Tables::open(&directory.join(TABLES_DIRECTORY), config)?;
         let log_directory = directory.join("log");
@@ -121,6 +125,7 @@ impl DiskEngine {
             segments: Mutex::new(segments),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            _lock: lock,
         });
         let putting = {
             let shared = Arc::clone(&shared);
@@ -536,7 +541,7 @@ mod tests {
     /// Layers of a few commits each.
     fn open(directory: &Path) -> DiskEngine {
         let config = StoreConfig { memtable_bytes: 2_000, ..StoreConfig::default() };
-        DiskEngine::open(directory, &config, None).expect("opens")
+        DiskEngine::open(directory, &config, None, None).expect("opens")
     }
 
     fn key(number: u8) -> Bytes {
