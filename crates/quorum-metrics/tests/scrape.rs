@@ -42,6 +42,7 @@ fn live_through_everything(metrics: &Metrics) {
     metrics.gauges().set_clock_healthy(true);
     metrics.gauges().set_store_bytes(4096);
     metrics.gauges().set_store_records(12);
+    metrics.gauges().set_store_compacting(true);
     metrics.gauges().set_certificate_expiry(UNIX_EPOCH + Duration::from_secs(2_000_000_000));
 }
 
@@ -100,6 +101,7 @@ fn what_is_recorded_is_what_is_read() {
         "replication_store_sync_duration_seconds_count 1",
         "replication_store_bytes 4096",
         "replication_store_records 12",
+        "replication_store_compacting 1",
         "replication_clock_healthy 1",
         "replication_certificate_expiry_seconds 2000000000",
     ] {
@@ -148,6 +150,7 @@ fn a_gauge_that_nobody_set_has_no_series() {
         names::CLOCK_HEALTHY,
         names::STORE_BYTES,
         names::STORE_RECORDS,
+        names::STORE_COMPACTING,
         names::CERTIFICATE_EXPIRY_SECONDS,
     ] {
         assert!(!families(&text).contains(unset), "{unset}");

@@ -340,6 +340,10 @@ impl Service {
             StoreState::Running if parts.store.is_short_of_room() => {
                 reasons.push("disk almost full".to_owned());
             }
+            StoreState::Running if parts.store.compaction_has_ended() => {
+                reasons
+                    .push("store: compaction has failed, look at the disk and restart".to_owned());
+            }
             StoreState::Running => {}
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),
@@ -513,6 +517,7 @@ impl Service {
         let stats = self.parts.store.stats();
         gauges.set_store_bytes(stats.disk_bytes);
         gauges.set_store_records(stats.records);
+        gauges.set_store_compacting(!self.parts.store.compaction_has_ended());
         gauges.set_writes_in_flight(self.parts.writes.admission.in_flight() as u64);
     }
 

@@ -207,6 +207,12 @@ pub trait Engine: Send + std::marker::Sync + 'static {
     /// Whether reads may wait for a disk.
     fn reads_block(&self) -> bool;
 
+    /// Whether what lies on disk is no longer compacted after an error: nothing is lost, but reads get slower and space is not
+    /// freed until it is opened anew.
+    fn compaction_has_ended(&self) -> bool {
+        false
+    }
+
     /// How full the disk is; `None` if there is none, or it does not say.
     fn space(&self) -> Option<DiskSpace> {
         None

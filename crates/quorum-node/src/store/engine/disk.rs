@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::frame::{self, CommitNumber};
 use super::layer::Layer;
@@ -41,6 +41,9 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often at most, for one layer: after that reads get slower, and nothing else.
 const BEHIND_PAUSES_MAX: u32 = 2_000;
+
+/// How often it is looked whether compaction goes on, at least.
+const COMPACTION_LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// An open engine on disk.
 pub(crate) struct DiskEngine {
@@ -79,6 +82,8 @@ struct State {
     /// Full layers with their last commit and their part of the log, oldest first.
     full: VecDeque<(Arc<Layer>, u64, Segment)>,
     is_closing: bool,
+    /// Nothing is compacted any more.
+    compaction_has_ended: bool,
     /// What failed first: nothing more is committed then.
     failed: Option<Arc<str>>,
 }
@@ -118,6 +123,7 @@ impl DiskEngine {
             watched: BTreeMap::new(),
             full: VecDeque::new(),
             is_closing: false,
+            compaction_has_ended: false,
             failed: None,
         };
         let shared = Arc::new(Shared {
@@ -241,6 +247,10 @@ impl Engine for DiskEngine {
         true
     }
 
+    fn compaction_has_ended(&self) -> bool {
+        self.shared.state.lock().compaction_has_ended
+    }
+
     fn space(&self) -> Option<DiskSpace> {
         let found = rustix::fs::statvfs(&self.log_directory).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -351,16 +361,35 @@ impl Shared {
             if state.is_closing {
                 return None;
             }
+            MutexGuard::unlocked(&mut state, || self.look_after_compaction());
+            // Whoever waits for what has ended waits in vain.
+            let is_in_vain = pauses >= BEHIND_PAUSES_MAX || state.compaction_has_ended;
             match state.full.front() {
-                Some(full) if pauses >= BEHIND_PAUSES_MAX || !self.tables.are_behind() => {
+                Some(full) if is_in_vain || !self.tables.are_behind() => {
                     return Some(full.clone());
                 }
                 Some(_) => {
                     self.changed.wait_for(&mut state, BEHIND_PAUSE);
                     pauses += 1;
                 }
-                None => self.changed.wait(&mut state),
+                None => {
+                    self.changed.wait_for(&mut state, COMPACTION_LOOK_EVERY);
+                }
             }
+        }
+    }
+
+    /// Tells once that nothing is compacted any more.
+    fn look_after_compaction(&self) {
+        if !self.tables.compaction_has_ended() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.compaction_has_ended, true) {
+            tracing::error!(
+                "the tables are no longer compacted after an error: look at the disk, and restart the node"
+            );
+            self.changed.notify_all();
         }
     }
 }
@@ -518,6 +547,7 @@ impl Drop for DiskView {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
     use proptest::prelude::*;
@@ -669,6 +699,47 @@ mod tests {
         check(engine.view().as_ref(), &model, 10);
         drop(engine);
         check(open(directory.path()).view().as_ref(), &model, 10);
+    }
+
+    /// Zeros take the place of the beginning of every table of the first space.
+    fn damage_tables(directory: &Path) {
+        let tables = directory.join(TABLES_DIRECTORY).join("keyspaces/1/tables");
+        for entry in fs::read_dir(tables).expect("readable") {
+            let path = entry.expect("readable").path();
+            let file = fs::OpenOptions::new().write(true).open(path).expect("writable");
+            file.write_all_at(&[0; 64], 0).expect("writable");
+        }
+    }
+
+    /// Fills layers until compaction has met what is damaged.
+    #[test]
+    fn it_is_told_that_compaction_has_failed_and_commits_go_on() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        let mut fill = |engine: &DiskEngine, turns: std::ops::Range<usize>| {
+            for turn in turns {
+                let changes = [(u8::try_from(turn % 100).expect("small"), Some(200))];
+                engine.commit(&apply(&changes, &mut model), Sync::Data).expect("committed");
+            }
+        };
+        fill(&engine, 0..10);
+        assert!(!engine.compaction_has_ended());
+        drop(engine);
+        damage_tables(directory.path());
+        let engine = open(directory.path());
+        fill(&engine, 10..300);
+        {
+            let mut state = engine.shared.state.lock();
+            let limit = Duration::from_secs(60);
+            engine.shared.changed.notify_all();
+            engine.shared.changed.wait_while_for(
+                &mut state,
+                |state| !state.compaction_has_ended,
+                limit,
+            );
+        }
+        assert!(engine.compaction_has_ended());
+        fill(&engine, 300..400);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::config::BloomConstructionPolicy;
 use fjall::config::{FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
+};
 
 use super::layer::Layer;
 use super::{EngineError, Sizes, Space};
@@ -121,6 +123,12 @@ impl Tables {
     /// Whether compaction is so far behind that reads suffer.
     pub(crate) fn are_behind(&self) -> bool {
         self.spaces.0.iter().any(|keyspace| keyspace.l0_table_count() >= BEHIND_AT)
+    }
+
+    /// Whether compaction has failed: by damage, or because the disk was full. fjall does not try again before it is opened anew,
+    /// takes further tables all the same, and tells only whoever writes to its journal.
+    pub(crate) fn compaction_has_ended(&self) -> bool {
+        self.database.persist(PersistMode::Buffer).is_err()
     }
 
     /// The state now, whatever is put later.
