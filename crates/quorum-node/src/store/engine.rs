@@ -238,7 +238,7 @@ impl EngineError {
 
     /// As [`new`](Self::new), for something of which nothing has happened if the disk was too full for it.
     pub fn before_it_began(doing: &'static str, source: std::io::Error) -> Self {
-        let is_full = source.kind() == std::io::ErrorKind::StorageFull;
+        let is_full = is_out_of_room(&source);
         Self { doing, source: source.into(), is_full }
     }
 
@@ -247,6 +247,12 @@ impl EngineError {
     pub const fn is_full(&self) -> bool {
         self.is_full
     }
+}
+
+/// Whether a disk, or what somebody may use of it, is full.
+fn is_out_of_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 impl fmt::Display for EngineError {

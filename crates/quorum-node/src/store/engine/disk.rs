@@ -42,6 +42,10 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(5);
 /// How often at most, for one layer: after that reads get slower, and nothing else.
 const BEHIND_PAUSES_MAX: u32 = 2_000;
 
+/// How long after the tables had no room for a layer it is tried again. What was written of it is left behind each time, until
+/// the next start.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether compaction goes on, at least.
 const COMPACTION_LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -82,6 +86,8 @@ struct State {
     /// Full layers with their last commit and their part of the log, oldest first.
     full: VecDeque<(Arc<Layer>, u64, Segment)>,
     is_closing: bool,
+    /// The disk has no room for a full layer.
+    is_out_of_room: bool,
     /// Nothing is compacted any more.
     compaction_has_ended: bool,
     /// What failed first: nothing more is committed then.
@@ -123,6 +129,7 @@ impl DiskEngine {
             watched: BTreeMap::new(),
             full: VecDeque::new(),
             is_closing: false,
+            is_out_of_room: false,
             compaction_has_ended: false,
             failed: None,
         };
@@ -284,6 +291,10 @@ impl DiskEngine {
             || writing.writer.end() >= self.segment_bytes_max;
         let mut state = self.shared.state.lock();
         while is_full && state.failed.is_none() && state.full.len() >= FULL_LAYERS_MAX {
+            if state.is_out_of_room {
+                let full = io::ErrorKind::StorageFull.into();
+                return Err(EngineError::before_it_began("begin a layer", full));
+            }
             self.shared.changed.wait(&mut state);
         }
         if let Some(reason) = &state.failed {
@@ -339,18 +350,34 @@ impl Shared {
             let Some((layer, last, segment)) = self.next_full() else { return };
             let put = self.tables.put(&layer, last).and_then(|()| {
                 let retired = self.segments.lock().retire(&segment);
-                retired.map_err(|error: io::Error| EngineError::new("retire a segment", error))
+                retired.map_err(|error| EngineError::before_it_began("retire a segment", error))
             });
-            if let Err(error) = put {
-                return self.fail(&error);
+            match put {
+                Ok(()) => {}
+                Err(error) if error.is_full() => {
+                    self.wait_for_room();
+                    continue;
+                }
+                Err(error) => return self.fail(&error),
             }
             let tables = Arc::new(self.tables.snapshot());
             let mut state = self.state.lock();
+            state.is_out_of_room = false;
             let layers = state.stack.layers.iter();
             let layers = layers.filter(|other| !Arc::ptr_eq(other, &layer)).cloned().collect();
             state.stack = Arc::new(Stack { layers, tables });
             state.full.pop_front();
             self.changed.notify_all();
+        }
+    }
+
+    /// Lets those who wait for room in the layers know that there is none on the disk, and waits a little for some.
+    fn wait_for_room(&self) {
+        let mut state = self.state.lock();
+        state.is_out_of_room = true;
+        self.changed.notify_all();
+        if !state.is_closing {
+            self.changed.wait_for(&mut state, ROOM_PAUSE);
         }
     }
 
@@ -699,6 +726,40 @@ mod tests {
         check(engine.view().as_ref(), &model, 10);
         drop(engine);
         check(open(directory.path()).view().as_ref(), &model, 10);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_while_layers_are_put_is_full_and_not_the_end() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        engine.shared.tables.is_full.store(true, Relaxed);
+        let mut refused = None;
+        for turn in 0..100 {
+            let before = model.clone();
+            let batch = apply(&[(turn, Some(200))], &mut model);
+            if let Err(error) = engine.commit(&batch, Sync::Data) {
+                assert!(error.is_full(), "{error:?}");
+                model = before;
+                refused = Some(turn);
+                break;
+            }
+        }
+        let refused = refused.expect("layers fill up");
+        check(engine.view().as_ref(), &model, 7);
+        engine.shared.tables.is_full.store(false, Relaxed);
+        {
+            let shared = &engine.shared;
+            let mut state = shared.state.lock();
+            shared.changed.notify_all();
+            let limit = Duration::from_secs(60);
+            shared.changed.wait_while_for(&mut state, |state| state.is_out_of_room, limit);
+        }
+        let batch = apply(&[(refused, Some(200))], &mut model);
+        engine.commit(&batch, Sync::Data).expect("there is room");
+        check(engine.view().as_ref(), &model, 7);
+        drop(engine);
+        check(open(directory.path()).view().as_ref(), &model, 7);
     }
 
     /// Zeros take the place of the beginning of every table of the first space.

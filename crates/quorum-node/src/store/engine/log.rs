@@ -143,22 +143,37 @@ impl Segments {
         self.generation = self.generation.max(frame::MARKED_FROM) + step;
         let name = format!("{:016x}-{first:016x}.{SEGMENT_EXTENSION}", self.generation);
         let path = self.directory.join(name);
-        if let Some(spare) = self.spares.pop() {
-            fs::rename(&spare, &path).map_err(OpenError::io("rename", &spare))?;
+        let spare = self.spares.pop();
+        let opened = self.open(&path, spare.as_deref());
+        if opened.is_err() {
+            // It may be tried again and again, until the disk has room.
+            let _gone_or_never_there = match &spare {
+                Some(spare) => fs::rename(&path, spare),
+                None => fs::remove_file(&path),
+            };
+            self.spares.extend(spare);
+        }
+        let segment = Segment { path, generation: self.generation, first };
+        Ok(Writer { segment, file: opened?, end: 0 })
+    }
+
+    /// Opens the file of a segment, which may be a spare so far.
+    fn open(&self, path: &Path, spare: Option<&Path>) -> Result<File, OpenError> {
+        if let Some(spare) = spare {
+            fs::rename(spare, path).map_err(OpenError::io("rename", spare))?;
         }
         let open = || {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
             // A sync of a file that has its length already need not write that, too.
             if file.metadata()?.len() < self.segment_len {
                 file.set_len(self.segment_len)?;
             }
             Ok(file)
         };
-        let file = open().map_err(OpenError::io("open", &path))?;
+        let file = open().map_err(OpenError::io("open", path))?;
         // The name must be there before anything in the file is acknowledged.
         self.sync()?;
-        let segment = Segment { path, generation: self.generation, first };
-        Ok(Writer { segment, file, end: 0 })
+        Ok(file)
     }
 
     /// All commits of a segment are in the tables: its file is free.
@@ -442,6 +457,28 @@ mod tests {
         let Err(OpenError::Damaged { file, offset, .. }) = damaged else { panic!("{damaged:?}") };
         assert_eq!((file, offset), (one.path, len / 3 * 2));
         assert!(numbers_in(directory.path(), 3).is_ok(), "it is applied, so it is not read");
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_begun_leaves_the_files_as_they_were() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let mut one = segments.begin(1).expect("writable");
+        append(&mut one, 1..=1);
+        segments.retire(&one.segment).expect("renamed");
+        let spares = segments.spares.clone();
+        // A file cannot be as long as that.
+        segments.segment_len = u64::MAX;
+        for spares_left in [1, 0] {
+            let before = fs::read_dir(directory.path()).expect("there").count();
+            segments.begin(2).map(|_| ()).expect_err("too long");
+            assert_eq!(fs::read_dir(directory.path()).expect("there").count(), before);
+            assert_eq!(segments.spares.len(), spares_left);
+            for spare in segments.spares.drain(..) {
+                assert_eq!(spares, [spare.clone()]);
+                fs::remove_file(spare).expect("there");
+            }
+        }
     }
 
     #[test]

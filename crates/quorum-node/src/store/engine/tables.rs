@@ -38,6 +38,9 @@ const BEHIND_AT: usize = 24;
 pub(crate) struct Tables {
     database: Database,
     spaces: Spaces,
+    /// As if the disk had no room.
+    #[cfg(test)]
+    pub(super) is_full: std::sync::atomic::AtomicBool,
 }
 
 /// The keyspaces, in the order of [`Space::ALL`].
@@ -76,7 +79,12 @@ impl Tables {
         if is_any_new {
             sync_names(directory)?;
         }
-        Ok(Self { database, spaces })
+        Ok(Self {
+            database,
+            spaces,
+            #[cfg(test)]
+            is_full: false.into(),
+        })
     }
 
     /// Up to which commit everything is in here.
@@ -92,10 +100,14 @@ impl Tables {
 
     /// Puts the newest entries of a layer, up to and including the commit `last`.
     ///
-    /// Cut short, it may have put a part of them. That is not visible while the layer lies above, and after a restart
+    /// Cut short, also by a full disk, it may have put a part of them, and may be done again. That is not visible while the layer lies above, and after a restart
     /// the log brings the layer back, because its last commit does not count as applied: that is put last.
     pub(crate) fn put(&self, layer: &Layer, last: u64) -> Result<(), EngineError> {
-        let failed = |error| EngineError::new("put a layer into the tables", error);
+        let failed = |error| put_failed(error);
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(failed(fjall::Error::Io(std::io::ErrorKind::StorageFull.into())));
+        }
         let spaces = Space::ALL.into_iter().filter(|space| *space != Space::Meta);
         for space in spaces.chain([Space::Meta]) {
             let mut entries = layer.newest(space);
@@ -141,6 +153,16 @@ impl Tables {
             records: self.spaces.of(Space::Records).approximate_len() as u64,
             bytes: self.database.disk_space().unwrap_or_default(),
         }
+    }
+}
+
+fn put_failed(error: fjall::Error) -> EngineError {
+    const DOING: &str = "put a layer into the tables";
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            EngineError::before_it_began(DOING, error)
+        }
+        other => EngineError::new(DOING, other),
     }
 }
 
