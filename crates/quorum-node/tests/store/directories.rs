@@ -123,6 +123,16 @@ async fn format_1_is_read_for_ever() {
         WriteLookup::Known(found) => assert_eq!((found.dot.seq, found.record), (1, None)),
         other => panic!("not remembered: {other:?}"),
     }
+    store.close().await;
+    for entry in fs::read_dir(directory.path().join("engine/tables")).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let len = fs::metadata(&path).expect("readable").len();
+            assert_eq!(len, 0, "what was the log is in the tables, and not read again");
+        }
+    }
+    let store = on_disk(directory.path());
+    assert_eq!(store.content_digest(), Ok(FORMAT_1_DIGEST.parse::<Digest>().expect("a digest")));
     let purged = store.purge(Hlc::from_millis(WALL + 3_600_000)).await;
     assert_eq!(purged, Ok(1), "the tombstones, which format 1 did not list");
 }

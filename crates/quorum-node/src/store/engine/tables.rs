@@ -3,9 +3,10 @@
 //! Only whole layers are put into them, in the order of keys and past fjall's own journal and memtables, which stay
 //! empty. What was put is on stable storage when [`Tables::put`] returns.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use crate::store::error::OpenError;
 
 /// The key of [`Space::Meta`] that says up to which commit everything is in the tables.
 pub(crate) const APPLIED_KEY: &[u8] = b"commit";
+
+/// A key that no space has.
+const NO_KEY: &[u8] = &[0];
 
 /// Compaction runs beside the writes; more threads would only compete with them.
 const WORKER_THREADS: usize = 1;
@@ -57,6 +61,17 @@ impl Tables {
     /// Opens the tables in `directory`, or creates them there.
     pub(crate) fn open(directory: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
         create_directory(directory)?;
+        let journals = journals(directory)?;
+        if !journals.is_empty() {
+            Self::open_database(directory, config)?.put_memtables()?;
+            for journal in journals {
+                empty(&journal).map_err(OpenError::io("empty", &journal))?;
+            }
+        }
+        Self::open_database(directory, config)
+    }
+
+    fn open_database(directory: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
         let opened = |error| EngineError::new("open", error);
         let database = Database::builder(directory)
             .cache_size(config.cache_bytes)
@@ -87,6 +102,16 @@ impl Tables {
         })
     }
 
+    /// Puts into tables what fjall has read from a journal: it does so itself with whatever comes before what is put.
+    fn put_memtables(self) -> Result<(), EngineError> {
+        for space in Space::ALL {
+            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(put_failed)?;
+            ingestion.write_tombstone(NO_KEY).map_err(put_failed)?;
+            ingestion.finish().map_err(put_failed)?;
+        }
+        Ok(())
+    }
+
     /// Up to which commit everything is in here.
     pub(crate) fn applied(&self) -> Result<u64, EngineError> {
         let applied = self.spaces.of(Space::Meta).get(APPLIED_KEY);
@@ -103,10 +128,9 @@ impl Tables {
     /// Cut short, also by a full disk, it may have put a part of them, and may be done again. That is not visible while the layer lies above, and after a restart
     /// the log brings the layer back, because its last commit does not count as applied: that is put last.
     pub(crate) fn put(&self, layer: &Layer, last: u64) -> Result<(), EngineError> {
-        let failed = |error| put_failed(error);
         #[cfg(test)]
         if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(failed(fjall::Error::Io(std::io::ErrorKind::StorageFull.into())));
+            return Err(put_failed(fjall::Error::Io(io::ErrorKind::StorageFull.into())));
         }
         let spaces = Space::ALL.into_iter().filter(|space| *space != Space::Meta);
         for space in spaces.chain([Space::Meta]) {
@@ -120,14 +144,14 @@ impl Tables {
             if entries.is_empty() {
                 continue;
             }
-            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(failed)?;
+            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(put_failed)?;
             for (key, value) in entries {
                 match value {
-                    Some(value) => ingestion.write(key, value).map_err(failed)?,
-                    None => ingestion.write_tombstone(key).map_err(failed)?,
+                    Some(value) => ingestion.write(key, value).map_err(put_failed)?,
+                    None => ingestion.write_tombstone(key).map_err(put_failed)?,
                 }
             }
-            ingestion.finish().map_err(failed)?;
+            ingestion.finish().map_err(put_failed)?;
         }
         Ok(())
     }
@@ -164,6 +188,34 @@ fn put_failed(error: fjall::Error) -> EngineError {
         }
         other => EngineError::new(DOING, other),
     }
+}
+
+/// The journals of fjall in which there is something: they were the log of formats 1 and 2.
+fn journals(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(directory).map_err(OpenError::io("list", directory))? {
+        let path = entry.map_err(OpenError::io("list", directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl")
+            && begins_with_an_entry(&path).map_err(OpenError::io("read", &path))?
+        {
+            journals.push(path);
+        }
+    }
+    Ok(journals)
+}
+
+/// A journal that nothing was written to is empty, or zeros.
+fn begins_with_an_entry(journal: &Path) -> io::Result<bool> {
+    let mut first = [0];
+    let len = File::open(journal)?.read(&mut first)?;
+    Ok(len == 1 && first != [0])
+}
+
+/// Without its journals, fjall would begin to count anew.
+fn empty(journal: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(journal)?;
+    file.set_len(0)?;
+    file.sync_all()
 }
 
 /// Makes it durable which directories there are: fjall syncs what is in one it makes, and leaves its name to the file system.
