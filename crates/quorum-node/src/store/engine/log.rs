@@ -475,7 +475,7 @@ mod tests {
             assert_eq!(fs::read_dir(directory.path()).expect("there").count(), before);
             assert_eq!(segments.spares.len(), spares_left);
             for spare in segments.spares.drain(..) {
-                assert_eq!(spares, [spare.clone()]);
+                assert_eq!(spares, std::slice::from_ref(&spare));
                 fs::remove_file(spare).expect("there");
             }
         }
