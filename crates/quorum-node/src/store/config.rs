@@ -50,7 +50,8 @@ pub struct StoreConfig {
     pub intervals_in_all_max: usize,
     /// Changes that can still be followed from; older ones are forgotten.
     pub changes_max: u64,
-    /// Lineages the store keeps a frontier for; records of further ones are refused.
+    /// Lineages the store keeps a frontier for; records of further ones are refused. With as long names as there may be, so
+    /// many take 3.2 of the 4 MiB that a frame has.
     pub lineages_max: usize,
 }
 
@@ -74,7 +75,7 @@ impl Default for StoreConfig {
             intervals_max: 4_096,
             intervals_in_all_max: 65_536,
             changes_max: 100_000,
-            lineages_max: 65_536,
+            lineages_max: 32_768,
         }
     }
 }
