@@ -186,7 +186,6 @@ impl Protocol {
             holders: &holders,
             pushing: &[],
             expected: &[],
-            slow: &BTreeSet::new(),
         });
         plan.into_values().next().unwrap_or_default()
     }

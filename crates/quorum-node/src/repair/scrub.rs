@@ -16,15 +16,12 @@ use quorum_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Difference, differences, further};
+use super::compare::{Difference, differences};
 use crate::service::Service;
 use crate::store::{RangeSum, ScrubPage, Store, StoreError};
 
 /// How long a peer may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Answers for the range of one page, at most: a peer may hold more there than this member does, without end if it likes. The
-/// next pass finds what is beyond.
-const ANSWERS_MAX: usize = 64;
 /// How often keys are looked at that somebody found damaged.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long after a vain attempt a damaged record is tried again: whoever has it intact may be back.
@@ -262,7 +259,7 @@ impl Scrub {
         through: Option<Bytes>,
         ignored: Hlc,
     ) {
-        for _ in 0..ANSWERS_MAX {
+        loop {
             let question = Question::Range { after: after.clone(), through: through.clone() };
             let Answer::Range { entries: theirs, is_complete } = self.ask(peer, question).await
             else {
@@ -276,10 +273,10 @@ impl Scrub {
             for difference in differences(&ours, &theirs, ignored) {
                 self.settle_one(peer, difference).await;
             }
-            match further(after.as_ref(), last) {
-                Some(next) if !is_complete => after = Some(next),
-                _ => return,
+            if is_complete || last.is_none() {
+                return;
             }
+            after = last;
         }
     }
 

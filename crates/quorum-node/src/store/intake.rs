@@ -278,10 +278,13 @@ impl Intake {
         (state.queued_records, state.queued_bytes) = (0, 0);
     }
 
-    /// Why an answer will never come: while the store runs, because the committer could not read what it needed for it.
+    /// Why an answer will never come.
     pub(crate) fn stopped(&self) -> StoreError {
-        let unreadable = || StoreError::Unreadable { reason: "the log says what".into() };
-        self.lock().check_running().err().unwrap_or_else(unreadable)
+        let state = self.lock();
+        state
+            .check_running()
+            .err()
+            .unwrap_or_else(|| StoreError::Failed { reason: "a commit failed".into() })
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use quorum_core::{
     Announcement, Answer, ClockOffset, Dot, FrameSize, Frontier, Incoming, Lineage, Link,
     LinkConfig, LinkWord, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Reply,
-    ReplyTo, Rings, Sent, Unavailable,
+    ReplyTo, Reported, Rings, Sent, Unavailable,
 };
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
@@ -20,19 +20,18 @@ use crate::clock::Beat;
 use crate::config::TransportConfig;
 use crate::identity::Member;
 use crate::link::ask::{AnswerSender, Questions};
-use crate::link::catch_up::append_frame;
 use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
 use crate::wire::message::Control;
 
-/// Answers of peers to one write, on their way to its writer, each with the peer's life in which it was given.
+/// Answers of peers to one write, on their way to its writer.
 #[derive(Debug, Clone)]
-pub(crate) struct ReplySender(pub(crate) mpsc::Sender<(PeerReply, u64)>);
+pub(crate) struct ReplySender(pub(crate) mpsc::Sender<PeerReply>);
 
 impl ReplyTo for ReplySender {
     /// The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone needs no reply.
-    fn reply(&self, reply: PeerReply, life: u64) {
-        let _gone = self.0.try_send((reply, life));
+    fn reply(&self, reply: PeerReply) {
+        let _gone = self.0.try_send(reply);
     }
 
     fn is_closed(&self) -> bool {
@@ -137,12 +136,6 @@ impl Peer {
         if rings.catch_up {
             self.catch_up_ready.notify_one();
         }
-        if rings.news {
-            self.news.notify_one();
-        }
-        if rings.connection {
-            self.look_at_connection.notify_one();
-        }
     }
 
     // What comes from the writer.
@@ -184,8 +177,8 @@ impl Peer {
     pub(crate) fn too_large(&self, item: &Incoming, now: Instant) {
         let too_large = Reply::Refused { reason: quorum_core::Refusal::TooLarge };
         self.observe(item, now, &too_large, now);
-        let rings = self.state.lock().link.too_large(item, now);
-        self.ring(rings);
+        self.state.lock().link.too_large(item, now);
+        self.catch_up_ready.notify_one();
     }
 
     /// Up to about `bytes_max` of queued frames of a size, in order, with what is to be entered in the ledger.
@@ -199,11 +192,9 @@ impl Peer {
             let sampled = queued.item.trace.is_some();
             let note = sampled.then(|| tracing::debug_span!("quorum.send", peer = %self.name()));
             let sent = Sent { item: queued.item, handed_over: queued.handed_over, note };
-            // It could be encoded when it was offered.
-            let frame = queued.frame.or_else(|| append_frame(&sent.item).ok())?;
-            Some((frame, sent))
+            (queued.frame, sent)
         });
-        apart.flatten().unzip()
+        apart.unzip()
     }
 
     // What comes from the connection.
@@ -277,9 +268,11 @@ impl Peer {
         now: Instant,
     ) -> bool {
         self.observe(&sent.item, sent.handed_over, reply, now);
-        let answered = self.state.lock().link.answered(&sent.item, reply, synced, now);
-        self.ring(answered.rings);
-        answered.taken
+        let taken = self.state.lock().link.answered(&sent.item, reply, synced, now);
+        if !taken {
+            self.catch_up_ready.notify_one();
+        }
+        taken
     }
 
     fn observe(&self, item: &Incoming, handed_over: Instant, reply: &Reply, now: Instant) {
@@ -302,8 +295,11 @@ impl Peer {
 
     /// The peer says what it durably holds now, or that it is what it said last.
     pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
-        let rings = self.state.lock().link.reported(frontier);
-        self.ring(rings);
+        match self.state.lock().link.reported(frontier) {
+            Reported::Nothing => {}
+            Reported::News => self.news.notify_one(),
+            Reported::TooMuch => self.look_at_connection.notify_one(),
+        }
     }
 
     /// What the peer says of itself.
@@ -350,9 +346,7 @@ impl Peer {
 
     /// See [`Link::owed`].
     pub(crate) fn owed(&self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        let (owed, rings) = self.state.lock().link.owed(us, held, now);
-        self.ring(rings);
-        owed
+        self.state.lock().link.owed(us, held, now)
     }
 
     /// Whether the peer holds a dot, or it is on its way there.

@@ -98,21 +98,12 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// A reply on its way to a writer.
-struct Letter {
-    reply: PeerReply,
-    /// In which life of its peer it was given.
-    life: u64,
-    /// Whether its peer has really said so.
-    is_true: bool,
-}
-
 /// Where the replies to one record go.
 #[derive(Clone)]
 pub(super) struct ReplyQueue {
     dot: Dot,
     coordinator: PeerId,
-    mailbox: Arc<Mailbox<Letter>>,
+    mailbox: Arc<Mailbox<(PeerReply, bool)>>,
     hostility: Arc<Hostility>,
     history: Arc<History>,
 }
@@ -126,24 +117,23 @@ pub(super) struct Hostility {
 }
 
 impl ReplyTo for ReplyQueue {
-    fn reply(&self, mut reply: PeerReply, life: u64) {
-        let put = |reply, is_true| self.mailbox.put(Letter { reply, life, is_true });
+    fn reply(&self, mut reply: PeerReply) {
         let Hostility { random, per_mille } = &*self.hostility;
         if random.happens(*per_mille) {
             match random.below(3) {
-                0 => put(reply.clone(), true),
+                0 => self.mailbox.put((reply.clone(), true)),
                 1 => {
                     let stranger = PeerId::new("stranger").expect("a valid name");
                     let local = if random.happens(500) { &self.coordinator } else { &stranger };
                     let (peer, at) = (local.clone(), reply.at);
-                    put(PeerReply { peer, reply: Reply::Stored, at }, false);
+                    self.mailbox.put((PeerReply { peer, reply: Reply::Stored, at }, false));
                 }
                 _ if reply.reply == Reply::Stored => reply.reply = Reply::Drift,
                 _ => {}
             }
         }
         self.history.claimed(&self.coordinator, &self.dot, &reply);
-        put(reply, true);
+        self.mailbox.put((reply, true));
     }
 
     fn is_closed(&self) -> bool {
@@ -201,12 +191,6 @@ impl Peer {
         if rings.catch_up {
             self.catch_up_ready.ring();
         }
-        if rings.news {
-            self.news.ring();
-        }
-        if rings.connection {
-            self.look_at_connection.ring();
-        }
     }
 
     pub(super) fn answered(
@@ -216,9 +200,11 @@ impl Peer {
         synced: bool,
         now: Instant,
     ) -> bool {
-        let answered = self.link(|link| link.answered(item, reply, synced, now));
-        self.ring(answered.rings);
-        answered.taken
+        let taken = self.link(|link| link.answered(item, reply, synced, now));
+        if !taken {
+            self.catch_up_ready.ring();
+        }
+        taken
     }
 
     pub(super) fn hang_up(&self) {
@@ -363,7 +349,8 @@ impl fmt::Debug for SimulatedPeers {
 
 /// Replies to one record, as they arrive.
 pub struct SimulatedReplies {
-    mailbox: Arc<Mailbox<Letter>>,
+    /// Replies, each with whether its peer has really said so.
+    mailbox: Arc<Mailbox<(PeerReply, bool)>>,
     /// The peers that were asked, each with its life at that time.
     lives: Vec<(Arc<Peer>, u64)>,
     clock: Arc<dyn Clock>,
@@ -392,18 +379,12 @@ impl Stream for SimulatedReplies {
             this.history.heard(&this.dot, this.round, &withdrawn);
             return Poll::Ready(Some(withdrawn));
         }
-        while let Poll::Ready(Letter { reply, life, is_true }) = this.mailbox.poll(context) {
-            let mut lives = this.lives.iter();
-            if lives.any(|(peer, now)| peer.name == reply.peer && life < *now) {
-                // It was taken back before it was heard.
-                continue;
-            }
+        this.mailbox.poll(context).map(|(reply, is_true)| {
             if is_true {
                 this.history.heard(&this.dot, this.round, &reply);
             }
-            return Poll::Ready(Some(reply));
-        }
-        Poll::Pending
+            Some(reply)
+        })
     }
 }
 
