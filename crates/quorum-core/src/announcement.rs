@@ -48,6 +48,16 @@ impl std::fmt::Display for Recovery {
     }
 }
 
+/// When a member says what it says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a store must judge every case")]
+pub enum Occasion {
+    /// With its hello: it may not know yet in which life the listener lives.
+    Hello,
+    /// With its welcome, or in answer to a probe: it knows.
+    Answer,
+}
+
 /// A member's word about its own clock: every version it will ever issue at or below `hlc` has a dot in `covers`.
 ///
 /// `covers` names all lineages of the member, in all its lives, without gaps: what is missing there is void and will

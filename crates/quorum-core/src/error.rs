@@ -159,12 +159,15 @@ pub enum Busy {
     /// It has the record, but does not count: it lost its data before and does not have everything again, or its data is new
     /// and it is not known yet whether it lost any.
     Recovering,
+    /// It has the record, or a newer one of its key, but holds too many gaps of this origin to promise it: that it does so
+    /// with those before it, or with the claim at the end of a snapshot.
+    Kept,
 }
 
 impl Busy {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Overload, Self::Disk, Self::Clock, Self::Gaps, Self::Recovering];
+    pub const ALL: [Self; 6] =
+        [Self::Overload, Self::Disk, Self::Clock, Self::Gaps, Self::Recovering, Self::Kept];
 
     /// The stable name used in metrics, receipts and logs.
     #[must_use]
@@ -175,6 +178,7 @@ impl Busy {
             Self::Clock => "clock",
             Self::Gaps => "gaps",
             Self::Recovering => "recovering",
+            Self::Kept => "kept",
         }
     }
 }

@@ -91,7 +91,7 @@ mod writer;
 pub mod testing;
 
 pub use acquaintance::{Known, Repute};
-pub use announcement::{Announcement, Close, Recovery};
+pub use announcement::{Announcement, Close, Occasion, Recovery};
 pub use clock::guard::{ClockFault, ClockGuard};
 pub use clock::hlc::{Hlc, HlcClock, HlcError};
 pub use clock::skew::{ClockOffset, SkewProbe};
@@ -101,15 +101,15 @@ pub use first_start::{FirstStart, FirstStartProgress, Witness, vouchers_needed};
 pub use frontier::{Frontier, SeqSet};
 pub use id::{ClusterId, Digest, Incarnation, InvalidId, PEER_ID_BYTES_MAX, PeerId, WriteId};
 pub use link::{
-    AckOfLane, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize, HandshakeFault,
-    Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Reported, Rings,
-    Sent, SnapshotSeat, check_hello, check_welcome,
+    AckOfLane, Answered, CatchUp, CatchUpLane, ExchangePlan, ExchangeSight, FrameSize,
+    HandshakeFault, Ledger, LedgerError, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo,
+    Rings, Sent, SnapshotSeat, check_hello, check_welcome,
 };
 pub use observe::{CommitResult, HandshakeRefusal, Observer, ScrubFinding, Silent};
 pub use policy::{ACK_TIMEOUT_DEFAULT, CLOCK_SKEW_WARN_DEFAULT, QuorumPolicy};
 pub use ports::{
     Applied, Clock, Incoming, LocalStore, LogSource, Outgoing, PeerReply, Random, Replay,
-    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, StandIn, wall_millis,
+    ReplicaStore, Replicator, Reply, Sleep, SnapshotCursor, Staged, StandIn, in_time, wall_millis,
 };
 pub use query::{
     Answer, Inquirer, KnownWrite, Newest, PeerAnswer, QuerySource, Question, RangeEntry,

@@ -3,15 +3,16 @@
 //! An embedder implements the stores over its own table and takes the network from `quorum-transport`, or the other
 //! way round. The promises of each port are stated here and checked by the suite of the `testing` feature.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::clock::hlc::Hlc;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
@@ -36,6 +37,24 @@ pub trait Clock: Send + Sync + 'static {
 /// The wall clock in whole milliseconds.
 pub fn wall_millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a future comes to, unless `deadline` comes first: then it is dropped.
+///
+/// # Cancellation
+///
+/// As that of the future.
+pub async fn in_time<T>(
+    clock: &dyn Clock,
+    deadline: Instant,
+    outcome: impl Future<Output = T>,
+) -> Option<T> {
+    let (mut outcome, mut sleep) = (pin!(outcome), clock.sleep_until(deadline));
+    poll_fn(|context| match outcome.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -217,6 +236,12 @@ pub trait ReplicaStore: Send + Sync + 'static {
     /// What is durably held here, of every lineage.
     fn frontier(&self) -> Frontier;
 
+    /// Whether a write to the disk has failed: then more may be held than `frontier` says, and come to light when the store is
+    /// opened anew. No peer is told of what it holds any more, and nothing that peers say can be remembered.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
     /// The lineage in which this store numbers its own writes now. Durable before it is first told.
     fn lineage(&self) -> Lineage;
 
@@ -225,13 +250,18 @@ pub trait ReplicaStore: Send + Sync + 'static {
         Announcement::default()
     }
 
-    /// A member, living as `from`, has said this. Whatever follows from it is durable when this returns: nothing of
+    /// A member, living as `from`, has said this on that occasion. Whatever follows from it is durable when this returns: nothing of
     /// that member is applied or counted before.
     ///
     /// # Cancellation
     ///
     /// Dropped halfway, it is said again with the next connection.
-    fn announced(&self, _from: &Lineage, _said: &Announcement) -> impl Future<Output = ()> + Send {
+    fn announced(
+        &self,
+        _from: &Lineage,
+        _said: &Announcement,
+        _when: Occasion,
+    ) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }
@@ -242,7 +272,10 @@ pub trait ReplicaStore: Send + Sync + 'static {
 pub enum Replay {
     /// Items that together cover some of the wanted dots, each dot once. Empty if none of them is to be had now.
     Items(Vec<Incoming>),
-    /// The log no longer knows these dots: only a [`snapshot`](LogSource::snapshot) can bring the peer up to date.
+    /// The same, but the log no longer knows others of the wanted dots: only a [`snapshot`](LogSource::snapshot) can bring
+    /// those.
+    Partly(Vec<Incoming>),
+    /// The log no longer knows any of these dots: only a [`snapshot`](LogSource::snapshot) can bring the peer up to date.
     Trimmed,
 }
 

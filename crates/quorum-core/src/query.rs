@@ -56,6 +56,12 @@ impl Question {
     pub const fn must_count(&self) -> bool {
         matches!(self, Self::Newest { .. } | Self::Write { .. })
     }
+
+    /// Whether it compares a range of keys, as whoever sends everything does.
+    #[must_use]
+    pub const fn compares(&self) -> bool {
+        matches!(self, Self::RangeDigest { .. } | Self::Range { .. })
+    }
 }
 
 /// A record without its payload.
@@ -105,8 +111,8 @@ pub enum KnownWrite {
         digest: Digest,
         /// Its key, in the store's own bytes.
         key: Bytes,
-        /// Whether it is still the newest of its key.
-        is_current: bool,
+        /// The newest version of its key there; none if that was purged.
+        newest: Option<Version>,
     },
     /// It is being executed here now, and may end in any way.
     UnderWay,

@@ -23,6 +23,8 @@ pub struct RecoveryTargets {
 pub enum Source<'a> {
     /// It cannot be heard now.
     Away,
+    /// It cannot be heard, and what it holds will not come back: an operator has declared it gone.
+    Gone,
     /// It may not hold what it acknowledged either, in this life.
     Recovering(&'a Origin),
     /// It holds whatever it acknowledged, in this life; this is its frontier now.
@@ -62,7 +64,7 @@ impl RecoveryTargets {
         others: impl IntoIterator<Item = (&'a PeerId, Source<'a>)>,
         needed: usize,
     ) -> RecoveryProgress {
-        let (mut away, mut recovering) = (0, 0);
+        let (mut away, mut lost) = (0, 0);
         for (member, source) in others {
             match source {
                 Source::Complete(life, frontier) => {
@@ -74,7 +76,12 @@ impl RecoveryTargets {
                     if !self.has_heard(member, life) {
                         self.targets.remove(member);
                     }
-                    recovering += 1;
+                    lost += 1;
+                }
+                Source::Gone => {
+                    // Of what it held, nothing more will come.
+                    self.targets.retain(|name, (_, target)| name != member || ours.covers(target));
+                    lost += 1;
                 }
                 Source::Away if self.targets.contains_key(member) => {}
                 Source::Away => away += 1,
@@ -85,7 +92,7 @@ impl RecoveryTargets {
         let missing = targets().map(|target| target.minus(ours).len()).max();
         // Everybody was heard, and what they have is here: there is nothing else to be had.
         let is_all = away == 0 && covered == self.targets.len();
-        let may_have_lost = is_all && covered < needed && recovering > 0;
+        let may_have_lost = is_all && covered < needed && lost > 0;
         RecoveryProgress {
             covered,
             needed,
@@ -161,6 +168,32 @@ mod tests {
         assert!(!progress.is_over, "what c has is not here yet");
         let progress = targets.look(&held, names.iter().zip(heard), 2);
         assert!(progress.is_over && progress.may_have_lost, "{progress:?}");
+    }
+
+    /// Nothing will come of it any more, so nothing is waited for; what was taken over from it counts.
+    #[test]
+    fn a_member_that_was_declared_gone_is_lost() {
+        let (b, c, mut targets) = (life("b"), life("c"), RecoveryTargets::default());
+        let (alone, held) = (holding(3), holding(2));
+        let both = |of_b, of_c| [(&b.node, of_b), (&c.node, of_c)];
+        let heard = both(Source::Away, Source::Complete(&c, &held));
+        assert!(!targets.look(&held, heard, 2).is_over, "it may come back");
+        let heard = both(Source::Gone, Source::Complete(&c, &held));
+        let progress = targets.look(&held, heard, 2);
+        assert!(progress.is_over && progress.may_have_lost, "{progress:?}");
+
+        let heard = both(Source::Complete(&b, &alone), Source::Away);
+        assert_eq!(targets.look(&held, heard, 2).missing, 1);
+        let heard = both(Source::Gone, Source::Away);
+        let progress = targets.look(&held, heard, 2);
+        assert!(progress.is_over && progress.may_have_lost, "what it alone held is lost");
+
+        let mut targets = RecoveryTargets::default();
+        let heard = both(Source::Complete(&b, &held), Source::Complete(&c, &alone));
+        assert_eq!(targets.look(&held, heard, 2).covered, 1);
+        let heard = both(Source::Gone, Source::Away);
+        let progress = targets.look(&alone, heard, 2);
+        assert!(progress.is_over && !progress.may_have_lost, "{progress:?}");
     }
 
     /// A dot that only one member held went with its disk. Nobody will ever hold it.

@@ -13,7 +13,7 @@
 //! All that holds of one moment. Whoever lives anew holds nothing, whatever its last life claimed, so a watermark counts
 //! once it is [settled](Stability::settled).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::announcement::{Announcement, Close};
@@ -41,6 +41,8 @@ struct Settling {
     reached: Hlc,
     /// In which life each of the others claims it.
     lives: BTreeMap<PeerId, Origin>,
+    /// Those that were heard in that life since: at that moment each lived in it.
+    confirmed: BTreeSet<PeerId>,
 }
 
 /// When another member that counts was heard last.
@@ -128,7 +130,7 @@ impl Stability {
     ///
     /// Claims come one after the other, and whoever claimed first may have lost its disk since: its next life would bring back
     /// what the claim of the last life says is gone. So each must have been heard again after all had claimed, in the same
-    /// life. From then on a life that begins refills from members that hold the tombstone or have purged it.
+    /// life; when, and whether it is away again by then, does not matter. From then on a life that begins refills from members that hold the tombstone or have purged it.
     pub fn settled<'a>(
         &mut self,
         reached: Hlc,
@@ -142,16 +144,19 @@ impl Stability {
         let lives: BTreeMap<PeerId, Origin> = claims.collect();
         let settling = self.settling.take();
         let still = settling.filter(|was| was.reached <= reached && was.lives == lives);
-        let settling = still.unwrap_or(Settling { since: now, reached, lives });
-        let ignores = planted::is(Bug::SilentMemberIgnored);
-        let is_confirmed = |heard: &Heard<'_>| {
+        let confirmed = BTreeSet::new();
+        let mut settling = still.unwrap_or(Settling { since: now, reached, lives, confirmed });
+        for heard in &others {
             let claims = settling.lives.get(heard.member);
-            if claims.is_none() && ignores {
-                return true;
+            let again = heard.answered.filter(|(_, at)| *at >= settling.since);
+            if again.is_some_and(|(life, _)| claims == Some(life)) {
+                settling.confirmed.insert(heard.member.clone());
             }
-            heard.answered.is_some_and(|(life, at)| claims == Some(life) && at >= settling.since)
-        };
-        if others.iter().all(is_confirmed) {
+        }
+        let ignores = planted::is(Bug::SilentMemberIgnored);
+        let is_ignored = |member| ignores && !settling.lives.contains_key(member);
+        let is_confirmed = |member| settling.confirmed.contains(member) || is_ignored(member);
+        if others.iter().all(|heard| is_confirmed(heard.member)) {
             self.settled = self.settled.max(settling.reached);
         } else {
             self.settling = Some(settling);
@@ -323,10 +328,11 @@ mod tests {
         let reached = at(60);
         assert_eq!(stability.settled(reached, heard(Some(4), Some(4)), second(5)), Hlc::ZERO);
         assert_eq!(stability.settled(reached, heard(Some(6), None), second(6)), Hlc::ZERO);
+        assert_eq!(stability.settled(reached, heard(None, Some(4)), second(7)), Hlc::ZERO);
         assert_eq!(
-            stability.settled(reached, heard(None, Some(7)), second(7)),
-            Hlc::ZERO,
-            "b left"
+            stability.settled(reached, heard(None, Some(7)), second(8)),
+            reached,
+            "b was heard before it left"
         );
         assert_eq!(stability.settled(at(65), heard(Some(8), Some(7)), second(8)), reached);
         assert_eq!(stability.settled(at(65), heard(None, None), second(9)), reached, "it was so");

@@ -15,7 +15,7 @@ use crate::error::{QuorumError, QuorumFailureReason};
 use crate::id::PeerId;
 use crate::observe::{CommitResult, Observer};
 use crate::policy::QuorumPolicy;
-use crate::ports::{Clock, LocalStore, Outgoing, PeerReply, Replicator, Sleep, Staged};
+use crate::ports::{Clock, LocalStore, Outgoing, PeerReply, Replicator, Sleep, Staged, in_time};
 use crate::receipt::{NotApplied, Receipt, WriteError};
 use crate::record::Record;
 use crate::trace::TraceParent;
@@ -293,7 +293,8 @@ where
         else {
             return first;
         };
-        let Ok(staged) = self.store.restamp(&first.record, &above).await else {
+        let restamp = self.store.restamp(&first.record, &above);
+        let Some(Ok(staged)) = in_time(&self.clock, deadline, restamp).await else {
             // Let the first round come to its own end.
             self.run(&mut first, Round::never_restamp).await;
             return first;

@@ -62,6 +62,7 @@ fn the_plan_is_what_a_full_comparison_says() {
                 holders: &holders,
                 pushing: &pushing,
                 expected: &[],
+                slow: &BTreeSet::new(),
             });
             let mut naive = BTreeSet::new();
             for held in holders.values() {
@@ -130,6 +131,7 @@ fn sendings(mesh: &Mesh, links: &dyn Fn(usize, usize) -> bool) -> Vec<(usize, us
             holders: &holders,
             pushing: &pushing,
             expected: &[],
+            slow: &BTreeSet::new(),
         });
         let mut due = Frontier::new();
         for from in reachable {

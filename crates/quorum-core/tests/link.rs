@@ -1,29 +1,38 @@
-//! What a link remembers of its peer is bounded, whatever the peer says.
+//! What a link remembers of its peer is bounded, whatever the peer says; and a writer hears of its write only what the peer
+//! says of that very write.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorum_core::testing::epoch;
 use quorum_core::{
-    Epoch, Frontier, Incarnation, Lineage, Link, LinkConfig, Origin, PeerId, PeerReply, ReplyTo,
-    Reported, SeqSet,
+    Announcement, Dot, Durability, Epoch, FrameSize, Frontier, Hlc, Incarnation, Incoming, Lineage,
+    Link, LinkConfig, Origin, PeerId, PeerReply, Record, Recovery, Reply, ReplyTo, Rings, SeqSet,
+    WriteId,
 };
 
 const FRAME_BYTES_MAX: usize = 2_000;
+
+const NOTHING: Rings =
+    Rings { live: false, large: false, catch_up: false, news: false, connection: false };
+const NEWS: Rings = Rings { news: true, ..NOTHING };
+const TOO_MUCH: Rings = Rings { connection: true, ..NOTHING };
 
 #[derive(Debug, Clone)]
 struct Nobody;
 
 impl ReplyTo for Nobody {
-    fn reply(&self, _reply: PeerReply) {}
+    fn reply(&self, _reply: PeerReply, _life: u64) {}
 
     fn is_closed(&self) -> bool {
         true
     }
 }
 
-fn link() -> Link<(), Nobody> {
+fn link<R: ReplyTo>(live_queue_bytes_max: usize) -> Link<(), R> {
     let config = LinkConfig {
-        live_queue_bytes_max: 1 << 20,
+        live_queue_bytes_max,
         frame_bytes_max: FRAME_BYTES_MAX,
         retry_min: Duration::from_millis(1),
         retry_max: Duration::from_secs(1),
@@ -47,49 +56,139 @@ fn every_other(at: u64) -> Frontier {
 
 #[test]
 fn a_peer_that_announces_ever_more_gaps_is_hung_up_on() {
-    let mut link = link();
+    let mut link = link::<Nobody>(1 << 20);
     let now = epoch();
     let _ = link.connected(now, lineage("peer"), Frontier::new());
     // Twelve bytes for the lineage, two for each interval.
     let bound = (FRAME_BYTES_MAX as u64 - 12) / 2;
     for at in 1..=bound {
-        assert_eq!(
-            link.reported(Some(&every_other(at))),
-            Reported::News,
-            "{at} intervals fit into a frame"
-        );
+        assert_eq!(link.reported(Some(&every_other(at))), NEWS, "{at} intervals fit into a frame");
     }
     assert!(!link.is_stale());
-    assert_eq!(link.reported(Some(&every_other(bound + 1))), Reported::TooMuch);
+    assert_eq!(link.reported(Some(&every_other(bound + 1))), TOO_MUCH);
     assert!(link.is_stale());
     // It says nothing more on this connection, and begins anew on the next.
-    assert_eq!(link.reported(Some(&every_other(bound + 2))), Reported::Nothing);
+    assert_eq!(link.reported(Some(&every_other(bound + 2))), NOTHING);
     let _ = link.connected(now, lineage("peer"), every_other(1));
     assert!(!link.is_stale());
-    assert_eq!(link.reported(Some(&every_other(2))), Reported::News);
+    assert_eq!(link.reported(Some(&every_other(2))), NEWS);
 }
 
 #[test]
 fn numbers_without_gaps_take_no_room() {
-    let mut link = link();
+    let mut link = link::<Nobody>(1 << 20);
     let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
     for seq in 1..=FRAME_BYTES_MAX as u64 {
         let mut one = Frontier::new();
         one.insert_range(&lineage("third"), seq, seq);
-        assert_eq!(link.reported(Some(&one)), Reported::News);
+        assert_eq!(link.reported(Some(&one)), NEWS);
     }
     assert!(!link.is_stale());
 }
 
 #[test]
 fn lineages_of_which_nothing_is_held_take_room_too() {
-    let mut link = link();
+    let mut link = link::<Nobody>(1 << 20);
     let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
     let lineages = FRAME_BYTES_MAX / 12;
     let mut named = (0..=lineages).map(|number| {
         let nothing = (lineage(&format!("third-{number}")), SeqSet::new());
         link.reported(Some(&std::iter::once(nothing).collect()))
     });
-    assert_eq!(named.by_ref().take_while(|said| *said == Reported::News).count(), lineages);
+    assert_eq!(named.by_ref().take_while(|said| *said == NEWS).count(), lineages);
     assert!(link.is_stale());
+}
+
+/// Writes down what it hears.
+#[derive(Debug, Clone, Default)]
+struct Writer {
+    heard: Arc<Mutex<Vec<Reply>>>,
+    is_gone: bool,
+}
+
+impl Writer {
+    fn heard(&self) -> Vec<Reply> {
+        self.heard.lock().expect("no test panics with it").clone()
+    }
+}
+
+impl ReplyTo for Writer {
+    fn reply(&self, reply: PeerReply, _life: u64) {
+        self.heard.lock().expect("no test panics with it").push(reply.reply);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_gone
+    }
+}
+
+fn written(seq: u64) -> Incoming {
+    let dot = Dot { lineage: lineage("us"), seq };
+    let (id, payload) = (WriteId::from_bytes([7; 16]), Bytes::from_static(b"payload"));
+    let record = Record::new(id, dot, Hlc::from_millis(seq), Durability::Fsync, payload);
+    Incoming { record: Some(Arc::new(record)), ..Incoming::default() }
+}
+
+fn dot_of(item: &Incoming) -> Dot {
+    item.record.as_ref().expect("it has a record").dot.clone()
+}
+
+/// The link to a peer that is up and complete.
+fn link_up(live_queue_bytes_max: usize, held: Frontier) -> Link<(), Writer> {
+    let mut link = link(live_queue_bytes_max);
+    let _ = link.connected(epoch(), lineage("peer"), held);
+    link.announced(Announcement { recovery: Recovery::Complete, ..Announcement::default() });
+    link
+}
+
+/// One, and a write whose writer waits for the peer's word.
+fn with_a_writer() -> (Link<(), Writer>, Incoming, Writer) {
+    let mut link = link_up(1 << 20, Frontier::new());
+    let (write, writer) = (written(1), Writer::default());
+    let _ = link.offer(Some(((), 100)), &write, &dot_of(&write), epoch(), writer.clone());
+    (link, write, writer)
+}
+
+fn taken_live(link: &mut Link<(), Writer>) -> Vec<Dot> {
+    let taken = link.take_live(FrameSize::Small, usize::MAX);
+    taken.iter().map(|queued| dot_of(&queued.item)).collect()
+}
+
+/// The peer would not know the write by its id: a retry there, once we are gone, would execute it again.
+#[test]
+fn a_later_record_of_the_key_is_no_word_on_the_write_itself() {
+    for synced in [true, false] {
+        let (mut link, write, writer) = with_a_writer();
+        // The connection breaks before it is answered, and the log brings the record that has overwritten it.
+        assert_eq!(taken_live(&mut link), [dot_of(&write)]);
+        let mut later = written(2);
+        later.covers = vec![(lineage("us"), SeqSet::up_to(1))];
+        link.under_way(&later);
+        let answered = link.answered(&later, &Reply::Stored, synced, epoch());
+        assert!(answered.taken && answered.rings.live, "{answered:?}");
+        assert!(writer.heard().is_empty(), "{:?}", writer.heard());
+        assert_eq!(taken_live(&mut link), [dot_of(&write)], "it is sent itself");
+        let _ = link.answered(&write, &Reply::Stored, true, epoch());
+        assert_eq!(writer.heard(), [Reply::Stored]);
+    }
+}
+
+/// What the peer has, by way of another member or from long ago, may be below where the log is trimmed, and would look as if
+/// everything had to be compared.
+#[test]
+fn a_write_that_the_peer_has_already_is_sent_again_without_the_log() {
+    let mut held = Frontier::new();
+    held.insert_range(&lineage("us"), 1, 2);
+    let mut link = link_up(150, held.clone());
+    // A write that nobody waits for fills the queue.
+    let (first, gone) = (written(2), Writer { is_gone: true, ..Writer::default() });
+    let _ = link.offer(Some(((), 100)), &first, &dot_of(&first), epoch(), gone);
+    let (old, writer) = (written(1), Writer::default());
+    let _ = link.offer(Some(((), 100)), &old, &dot_of(&old), epoch(), writer.clone());
+    let (owed, rings) = link.owed(&lineage("us").origin, &held, epoch());
+    assert!(owed.is_empty() && rings.live, "{owed:?} {rings:?}");
+    let _ = link.reported(Some(&held));
+    assert_eq!(taken_live(&mut link), [dot_of(&first), dot_of(&old)], "once each");
+    let _ = link.answered(&old, &Reply::Stored, true, epoch());
+    assert_eq!(writer.heard(), [Reply::Stored]);
 }

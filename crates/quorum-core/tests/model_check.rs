@@ -186,6 +186,7 @@ impl Protocol {
             holders: &holders,
             pushing: &[],
             expected: &[],
+            slow: &BTreeSet::new(),
         });
         plan.into_values().next().unwrap_or_default()
     }

@@ -28,6 +28,7 @@ pub struct Gauges {
     clock_healthy: Gauge<u64>,
     store_bytes: Gauge<u64>,
     store_records: Gauge<u64>,
+    store_compacting: Gauge<u64>,
     certificate_expiry: Gauge<u64>,
 }
 
@@ -65,6 +66,10 @@ impl Gauges {
             ),
             store_bytes: gauge(names::STORE_BYTES, "Bytes the local store takes on disk"),
             store_records: gauge(names::STORE_RECORDS, "Records the local store holds"),
+            store_compacting: gauge(
+                names::STORE_COMPACTING,
+                "0 once the local store no longer compacts what it holds, until a restart",
+            ),
             certificate_expiry: gauge(
                 names::CERTIFICATE_EXPIRY_SECONDS,
                 "Unix time at which the certificate of this node ends",
@@ -124,6 +129,11 @@ impl Gauges {
     /// Records the local store holds.
     pub fn set_store_records(&self, records: u64) {
         self.store_records.record(records, &[]);
+    }
+
+    /// Whether the local store compacts what it holds.
+    pub fn set_store_compacting(&self, compacting: bool) {
+        self.store_compacting.record(compacting.into(), &[]);
     }
 
     /// When this node's certificate ends. A time before 1970 counts as 1970.

@@ -60,6 +60,8 @@ pub const STORE_SYNCED_RECORDS_TOTAL: &str = "replication_store_synced_records_t
 pub const STORE_BYTES: &str = "replication_store_bytes";
 /// Gauge of records that the local store holds.
 pub const STORE_RECORDS: &str = "replication_store_records";
+/// Gauge, 1 while the local store compacts what it holds and 0 once that has failed, until a restart.
+pub const STORE_COMPACTING: &str = "replication_store_compacting";
 
 /// Gauge of the Unix time, in seconds, at which this node's certificate ends.
 pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_seconds";
@@ -67,7 +69,7 @@ pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_sec
 pub const BUILD_INFO: &str = "quorum_build_info";
 
 /// Every metric name, in the order above.
-pub const METRICS: [&str; 27] = [
+pub const METRICS: [&str; 28] = [
     QUORUM_ACK_TOTAL,
     QUORUM_FAILURES_TOTAL,
     COMMIT_DURATION_SECONDS,
@@ -93,6 +95,7 @@ pub const METRICS: [&str; 27] = [
     STORE_SYNCED_RECORDS_TOTAL,
     STORE_BYTES,
     STORE_RECORDS,
+    STORE_COMPACTING,
     CERTIFICATE_EXPIRY_SECONDS,
     BUILD_INFO,
 ];
@@ -135,4 +138,4 @@ pub(crate) const REFUSALS: [Refusal; 5] =
     [Refusal::Corrupt, Refusal::Malformed, Refusal::TooLarge, Refusal::TooOld, Refusal::Policy];
 
 /// Every passing refusal, for the same end.
-pub(crate) const BUSIES: [Busy; 5] = Busy::ALL;
+pub(crate) const BUSIES: [Busy; 6] = Busy::ALL;

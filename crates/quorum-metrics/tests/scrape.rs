@@ -42,6 +42,7 @@ fn live_through_everything(metrics: &Metrics) {
     metrics.gauges().set_clock_healthy(true);
     metrics.gauges().set_store_bytes(4096);
     metrics.gauges().set_store_records(12);
+    metrics.gauges().set_store_compacting(true);
     metrics.gauges().set_certificate_expiry(UNIX_EPOCH + Duration::from_secs(2_000_000_000));
 }
 
@@ -100,6 +101,7 @@ fn what_is_recorded_is_what_is_read() {
         "replication_store_sync_duration_seconds_count 1",
         "replication_store_bytes 4096",
         "replication_store_records 12",
+        "replication_store_compacting 1",
         "replication_clock_healthy 1",
         "replication_certificate_expiry_seconds 2000000000",
     ] {
@@ -124,7 +126,7 @@ fn counters_exist_at_zero_for_every_closed_label_value() {
         expected.push(format!("replication_id_drift_total{{peer=\"{peer}\"}} 0"));
         expected.push(format!("replication_peer_superseded_total{{peer=\"{peer}\"}} 0"));
         expected.push(format!("replication_link_up{{peer=\"{peer}\"}} 0"));
-        for why in ["overload", "disk", "clock", "gaps", "recovering"] {
+        for why in ["overload", "disk", "clock", "gaps", "recovering", "kept"] {
             expected
                 .push(format!("replication_peer_busy_total{{peer=\"{peer}\",reason=\"{why}\"}} 0"));
         }
@@ -148,6 +150,7 @@ fn a_gauge_that_nobody_set_has_no_series() {
         names::CLOCK_HEALTHY,
         names::STORE_BYTES,
         names::STORE_RECORDS,
+        names::STORE_COMPACTING,
         names::CERTIFICATE_EXPIRY_SECONDS,
     ] {
         assert!(!families(&text).contains(unset), "{unset}");

@@ -333,7 +333,7 @@ async fn watch(service: Service, clock: Arc<dyn Clock>) {
 
 /// Sees whether this node's data is new, or what was lost is all here again.
 async fn recover(service: Service, _clock: Arc<dyn Clock>) {
-    let peers = || service.endpoint().peers();
+    let peers = || (service.endpoint().peers(), service.forgotten_peers());
     service.recovery().look(service.store(), peers, service.policies()).await;
 }
 

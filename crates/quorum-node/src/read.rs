@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use quorum_core::planted::{self, Bug};
 use quorum_core::{
-    Answer, CommitOptions, Held, Incoming, Inquirer, Newest, PeerId, Question, ReadAnswer,
-    ReadTracker, Record, ReplicaStore, Replicator, Reply, Unavailable, deadline_after,
+    Answer, Busy, CommitOptions, Durability, Held, Incoming, Inquirer, Newest, PeerId, Question,
+    ReadAnswer, ReadTracker, Record, ReplicaStore, Replicator, Reply, Unavailable, deadline_after,
+    in_time,
 };
 
 use crate::config::{Consistency, ReadQuorum};
@@ -156,8 +157,9 @@ impl<N: Replicator + Inquirer> Writes<N> {
             Some(own) => (own, at >= plan.w),
             None => {
                 let (from, record) = self.fetch(key, namespace, &tracker, &newest, plan).await?;
+                let record = to_be_synced(record);
                 let is_written = is_newest(&record) && at >= plan.w;
-                let reply = self.take_in(&from, &record).await;
+                let reply = self.take_in(&from, &record, plan.deadline).await;
                 let is_here =
                     matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
                 if !is_written && !is_here {
@@ -168,7 +170,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
             }
         };
         if !is_written && plan.w > 1 && !planted::is(Bug::NotWrittenBack) {
-            self.write_back(&stored.record, plan).await?;
+            self.write_back(to_be_synced(stored.record.clone()), plan).await?;
         }
         Ok(found(Some(stored)))
     }
@@ -244,20 +246,38 @@ impl<N: Replicator + Inquirer> Writes<N> {
         Err(ReadFailed::TooFewAnswers(TooFewAnswers { got, needed, members }))
     }
 
-    /// Merges what a peer holds into this node's store, as if the peer had sent it.
-    pub(crate) async fn take_in(&self, from: &PeerId, record: &Arc<Record>) -> Reply {
+    /// Merges what a peer holds into this node's store, as if the peer had sent it. After the deadline it goes on, and nobody
+    /// waits for it.
+    pub(crate) async fn take_in(
+        &self,
+        from: &PeerId,
+        record: &Arc<Record>,
+        deadline: Instant,
+    ) -> Reply {
         let record = Some(Arc::clone(record));
         let item = Incoming { record, ..Incoming::default() };
-        self.receiver.apply(from, vec![item]).await.replies.remove(0)
+        let applied = self.receiver.apply(from, vec![item]);
+        match in_time(&*self.clock, deadline, applied).await {
+            Some(mut applied) => applied.replies.remove(0),
+            None => Reply::Busy { reason: Busy::Overload },
+        }
     }
 
-    async fn write_back(&self, record: &Arc<Record>, plan: &Plan) -> Result<(), ReadFailed> {
+    async fn write_back(&self, record: Arc<Record>, plan: &Plan) -> Result<(), ReadFailed> {
         let mut options = CommitOptions::default();
         let left = plan.deadline.saturating_duration_since(self.clock.now());
         (options.w, options.timeout) = (Some(plan.w), Some(left));
-        let written = self.writer.write_back(Arc::clone(record), options).await;
+        let written = self.writer.write_back(record, options).await;
         written.map(drop).map_err(|error| ReadFailed::WriteBack(Box::new(error.into())))
     }
+}
+
+/// The record, to be synced before it counts whatever its writer asked for: only what is synced is shown to the next read.
+fn to_be_synced(record: Arc<Record>) -> Arc<Record> {
+    if record.durability == Durability::Fsync {
+        return record;
+    }
+    Arc::new(Record { durability: Durability::Fsync, ..(*record).clone() })
 }
 
 fn question(namespace: &Namespace, key: &Key, with_record: bool) -> Question {
@@ -268,4 +288,22 @@ fn stored(record: Arc<Record>) -> Result<StoredRecord, StoreError> {
     let content = Content::decode(&record.payload)
         .map_err(|error| StoreError::Unreadable { reason: error.to_string().into() })?;
     Ok(StoredRecord { record, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use quorum_core::{Dot, Epoch, Hlc, Incarnation, Lineage, Origin, WriteId};
+
+    use super::*;
+
+    #[test]
+    fn what_a_read_brings_to_more_members_is_synced_there_whatever_its_writer_asked_for() {
+        let node = PeerId::new("a").expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([1; 8]) };
+        let dot = Dot { lineage: Lineage { origin, epoch: Epoch::new(1, 0) }, seq: 1 };
+        let (id, hlc) = (WriteId::from_bytes([7; 16]), Hlc::from_millis(1));
+        let relaxed = Record::new(id, dot, hlc, Durability::Relaxed, b"payload"[..].into());
+        let synced = to_be_synced(Arc::new(relaxed.clone()));
+        assert_eq!(*synced, Record { durability: Durability::Fsync, ..relaxed });
+    }
 }

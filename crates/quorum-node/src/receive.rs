@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use quorum_core::{
     Announcement, Answer, Applied, Busy, Digest, Frontier, Hlc, Incoming, KnownWrite, Lineage,
-    LogSource, Origin, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
+    LogSource, Occasion, Origin, PeerId, QuerySource, Question, Record, Recovery, Refusal, Replay,
     ReplicaStore, Reply, SeqSet, SnapshotCursor, StandIn, Unavailable, wall_millis,
 };
 use tokio::sync::watch;
 
 use crate::record::{ContentRef, PAYLOAD_OVERHEAD_MAX};
-use crate::store::{RecordKey, Store, StoreError};
+use crate::store::{RecordKey, Store, StoreError, StoreState};
 use crate::under_way::UnderWay;
 use crate::watermark::Watermark;
 
@@ -171,7 +171,12 @@ impl Receiver {
     }
 
     /// What follows from a member's word: that this node has lost its data, or that the member is to be remembered.
-    async fn conclude(&self, from: &Lineage, said: &Announcement) -> Result<(), StoreError> {
+    async fn conclude(
+        &self,
+        from: &Lineage,
+        said: &Announcement,
+        when: Occasion,
+    ) -> Result<(), StoreError> {
         let us = self.store.lineage().origin;
         if said.knows_of_a_loss(&us) && self.store.began_with_a_loss(&us).await? {
             tracing::warn!(
@@ -195,7 +200,7 @@ impl Receiver {
             let is_third = *node != from.origin.node && *node != us.node;
             is_believed && is_third && self.members.contains(node)
         });
-        self.store.meet(&from.origin, said, may_vouch, told).await?;
+        self.store.meet(&from.origin, (said, when), may_vouch, told).await?;
         self.heed_purges(from, said).await
     }
 
@@ -230,9 +235,14 @@ impl Receiver {
         if stable > Hlc::ZERO {
             return Some(stable);
         }
-        // It has claimed nothing since it met this member. While it has not acknowledged anything either, it may begin anew.
-        let met = self.store.met(&by.node).filter(|met| met.life == *by);
-        met.filter(|_| self.store.recovery() != Recovery::Complete).map(|met| met.purged)
+        // While this node has not acknowledged anything either, it may begin anew.
+        if self.store.recovery() == Recovery::Complete {
+            return None;
+        }
+        // It has claimed nothing since it met this member. Nor does whoever has met it claim more before it counts, and nobody
+        // purges beyond the claim of a member that has kept its disk.
+        let met = self.store.met(&by.node).filter(|met| met.life == *by).map(|met| met.purged);
+        met.into_iter().chain(self.store.least_claim_met()).min()
     }
 
     fn is_outdated(&self, peer: &PeerId, why: &str) {
@@ -286,6 +296,10 @@ impl ReplicaStore for Receiver {
         self.store.frontier()
     }
 
+    fn has_failed(&self) -> bool {
+        self.store.state() != StoreState::Running
+    }
+
     fn lineage(&self) -> Lineage {
         self.store.lineage()
     }
@@ -302,8 +316,8 @@ impl ReplicaStore for Receiver {
         }
     }
 
-    async fn announced(&self, from: &Lineage, said: &Announcement) {
-        if let Err(error) = self.conclude(from, said).await {
+    async fn announced(&self, from: &Lineage, said: &Announcement, when: Occasion) {
+        if let Err(error) = self.conclude(from, said, when).await {
             tracing::warn!(peer = %from.origin.node, %error, "could not remember what a peer said");
         }
     }
@@ -347,7 +361,8 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Repute, Silent, WriteId,
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Repute, Silent,
+        Stability, WriteId,
     };
     use quorum_transport::TokioClock;
 
@@ -417,10 +432,10 @@ mod tests {
         let receiver = receiver();
         let from = record(payload(b"1"), WALL).dot.lineage;
         let said = Announcement { purged: Hlc::from_millis(6), ..Announcement::default() };
-        receiver.announced(&from, &said).await;
+        receiver.announced(&from, &said, Occasion::Answer).await;
         assert!(!is_recovering(&receiver), "a new member has nothing that could be outdated");
         receiver.store.reincarnate().await.expect("the disk works");
-        receiver.announced(&from, &said).await;
+        receiver.announced(&from, &said, Occasion::Answer).await;
         assert!(*receiver.outdated().borrow());
     }
 
@@ -434,21 +449,73 @@ mod tests {
             purged: Hlc::from_millis(millis),
             ..Announcement::default()
         };
-        receiver.announced(&second, &purged(3)).await;
-        receiver.announced(&second, &purged(3)).await;
-        receiver.announced(&third, &purged(4)).await;
-        receiver.announced(&life("n3", 2), &purged(5)).await;
+        receiver.announced(&second, &purged(3), Occasion::Answer).await;
+        receiver.announced(&second, &purged(3), Occasion::Answer).await;
+        receiver.announced(&third, &purged(4), Occasion::Answer).await;
+        receiver.announced(&life("n3", 2), &purged(5), Occasion::Answer).await;
         assert!(!*receiver.outdated().borrow(), "that was so when they met");
         receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
-        receiver.announced(&second, &purged(6)).await;
+        receiver.announced(&second, &purged(6), Occasion::Answer).await;
         assert!(!*receiver.outdated().borrow(), "it may have acknowledged something");
         receiver.store.set_recovery(Recovery::Recovering).await.expect("the disk works");
-        receiver.announced(&second, &purged(6)).await;
+        receiver.announced(&second, &purged(6), Occasion::Answer).await;
         assert!(*receiver.outdated().borrow());
+    }
+
+    /// Whoever it met was lost, or forgotten, with what it claimed: the others have gone on without both.
+    #[tokio::test]
+    async fn a_node_that_has_claimed_nothing_is_outdated_once_anybody_purges_beyond_the_claim_of_one_that_it_met()
+     {
+        let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
+        let said = |stable, purged| Announcement {
+            recovery: Recovery::Complete,
+            stable: Hlc::from_millis(stable),
+            purged: Hlc::from_millis(purged),
+            ..Announcement::default()
+        };
+        receiver.announced(&second, &said(3, 0), Occasion::Hello).await;
+        receiver.announced(&third, &said(9, 4), Occasion::Hello).await;
+        assert!(!*receiver.outdated().borrow(), "the second did not know yet of this life");
+        receiver.announced(&second, &said(5, 0), Occasion::Answer).await;
+        receiver.announced(&life("n2", 2), &said(9, 5), Occasion::Answer).await;
+        receiver.announced(&life("n3", 2), &said(9, 5), Occasion::Answer).await;
+        assert!(!*receiver.outdated().borrow(), "the second had claimed that");
+        receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        receiver.announced(&life("n3", 3), &said(9, 6), Occasion::Answer).await;
+        assert!(!*receiver.outdated().borrow(), "it may have acknowledged something");
+        receiver.store.set_recovery(Recovery::Recovering).await.expect("the disk works");
+        receiver.announced(&life("n3", 4), &said(9, 6), Occasion::Answer).await;
+        assert!(*receiver.outdated().borrow(), "the claim of its former life is what counts");
+    }
+
+    /// A member whose disk went back claims next to nothing until it knows better.
+    #[tokio::test]
+    async fn a_member_that_has_forgotten_its_claims_says_nothing_of_what_others_may_purge() {
+        let receiver = receiver();
+        let said = Announcement { stable: Stability::LEAST_CLAIM, ..Announcement::default() };
+        receiver.announced(&life("n2", 1), &said, Occasion::Answer).await;
+        let purged = Announcement { purged: Hlc::from_millis(6), ..Announcement::default() };
+        receiver.announced(&life("n3", 1), &purged, Occasion::Answer).await;
+        assert!(!*receiver.outdated().borrow());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_failed_or_is_closed_is_not_spoken_for() {
+        let disk = MemoryDisk::new();
+        let (failing, closing) = (receiver_on(&disk), receiver());
+        assert!(!failing.has_failed() && !closing.has_failed());
+        disk.fail_next_sync();
+        failing.store.set_recovery(Recovery::Complete).await.expect_err("the disk fails");
+        closing.store.close().await;
+        assert!(failing.has_failed() && closing.has_failed());
     }
 
     /// The door of the member "n1" to a store on an empty disk.
     fn receiver() -> Receiver {
+        receiver_on(&MemoryDisk::new())
+    }
+
+    fn receiver_on(disk: &MemoryDisk) -> Receiver {
         let node = PeerId::new("n1").expect("a name");
         let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
         let seams = StoreSeams {
@@ -457,7 +524,6 @@ mod tests {
             observer: Arc::new(Silent),
             random: Arc::new(crate::SystemRandom),
         };
-        let disk = MemoryDisk::new();
         let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
         let members = ["n1", "n2", "n3"].map(|name| PeerId::new(name).expect("a name"));
         Receiver::new(store.expect("memory opens"), limits(), members)
@@ -485,9 +551,9 @@ mod tests {
     #[tokio::test]
     async fn a_member_that_comes_with_an_empty_disk_is_vouched_for_in_its_first_life_only() {
         let (receiver, first, second) = (receiver(), life("n2", 1), life("n2", 2));
-        receiver.announced(&first, &says(Recovery::New, &[])).await;
+        receiver.announced(&first, &says(Recovery::New, &[]), Occasion::Answer).await;
         assert_vouches(&receiver, &first, true);
-        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        receiver.announced(&second, &says(Recovery::New, &[]), Occasion::Answer).await;
         assert_vouches(&receiver, &second, false);
         assert!(receiver.announcement(&second.origin.node).knows_of_a_loss(&second.origin));
     }
@@ -496,9 +562,9 @@ mod tests {
     #[tokio::test]
     async fn a_member_that_was_complete_and_says_that_it_is_new_is_told_of_its_loss() {
         let (receiver, second) = (receiver(), life("n2", 1));
-        receiver.announced(&second, &says(Recovery::New, &[])).await;
-        receiver.announced(&second, &says(Recovery::Complete, &[])).await;
-        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        receiver.announced(&second, &says(Recovery::New, &[]), Occasion::Answer).await;
+        receiver.announced(&second, &says(Recovery::Complete, &[]), Occasion::Answer).await;
+        receiver.announced(&second, &says(Recovery::New, &[]), Occasion::Answer).await;
         assert_vouches(&receiver, &second, false);
         assert!(receiver.announcement(&second.origin.node).knows_of_a_loss(&second.origin));
     }
@@ -508,12 +574,14 @@ mod tests {
      {
         let (receiver, first, second) = (receiver(), life("n2", 1), life("n2", 2));
         let (us, third) = (life("n1", 9), life("n3", 1));
-        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        receiver.announced(&second, &says(Recovery::New, &[]), Occasion::Answer).await;
         assert_vouches(&receiver, &second, true);
         // A further member knows both of them in former lives.
-        receiver.announced(&third, &says(Recovery::Complete, &[&us, &first])).await;
+        receiver
+            .announced(&third, &says(Recovery::Complete, &[&us, &first]), Occasion::Answer)
+            .await;
         assert!(is_recovering(&receiver));
-        receiver.announced(&second, &says(Recovery::New, &[])).await;
+        receiver.announced(&second, &says(Recovery::New, &[]), Occasion::Answer).await;
         receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
         assert_vouches(&receiver, &second, false);
         assert_vouches(&receiver, &first, false);
@@ -523,13 +591,17 @@ mod tests {
     async fn what_is_said_of_members_is_believed_unless_the_speaker_has_forgotten_whom_it_knew() {
         let (receiver, second, third) = (receiver(), life("n2", 1), life("n3", 1));
         let stranger = life("n4", 1);
-        receiver.announced(&second, &says(Recovery::Recovering, &[&third])).await;
+        receiver.announced(&second, &says(Recovery::Recovering, &[&third]), Occasion::Answer).await;
         assert_vouches(&receiver, &third, false);
-        receiver.announced(&second, &says(Recovery::New, &[&third, &stranger])).await;
+        receiver
+            .announced(&second, &says(Recovery::New, &[&third, &stranger]), Occasion::Answer)
+            .await;
         assert_vouches(&receiver, &third, true);
         assert_vouches(&receiver, &stranger, false);
         receiver.store.set_recovery(Recovery::Recovering).await.expect("the disk works");
-        receiver.announced(&second, &says(Recovery::New, &[&life("n3", 2)])).await;
+        receiver
+            .announced(&second, &says(Recovery::New, &[&life("n3", 2)]), Occasion::Answer)
+            .await;
         assert_vouches(&receiver, &third, false);
         receiver.store.set_recovery(Recovery::Complete).await.expect("the disk works");
         assert_vouches(&receiver, &third, true);
@@ -540,7 +612,13 @@ mod tests {
     async fn different_lives_of_one_member_in_one_announcement_show_a_loss() {
         let (receiver, second) = (receiver(), life("n2", 1));
         let lives = [life("n3", 1), life("n3", 2)];
-        receiver.announced(&second, &says(Recovery::Complete, &[&lives[0], &lives[1]])).await;
+        receiver
+            .announced(
+                &second,
+                &says(Recovery::Complete, &[&lives[0], &lives[1]]),
+                Occasion::Answer,
+            )
+            .await;
         lives.iter().for_each(|life| assert_vouches(&receiver, life, false));
     }
 
@@ -559,9 +637,9 @@ mod tests {
         let (from, held) = (peer.dot.lineage.clone(), store.frontier());
         let said =
             |purged| Announcement { purged: Hlc::from_millis(purged), ..Announcement::default() };
-        receiver.announced(&from, &said(5)).await;
+        receiver.announced(&from, &said(5), Occasion::Answer).await;
         assert!(!is_recovering(&receiver), "what is purged is known here");
-        receiver.announced(&from, &said(wall + 60_000)).await;
+        receiver.announced(&from, &said(wall + 60_000), Occasion::Answer).await;
         assert!(is_recovering(&receiver), "writes and reads go through another node");
         let us = &from.origin.node;
         assert_eq!(

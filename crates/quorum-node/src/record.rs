@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorum_core::{Durability, Version, WriteId};
@@ -167,6 +168,8 @@ pub struct WriteOp {
     pub durability: Durability,
     /// Its version must lie above this one: the newest that the first phase of a two-phase write was told of.
     pub above: Option<Version>,
+    /// How long it may wait for its place, if the disk must make room for later times first; for ever if left out.
+    pub deadline: Option<Instant>,
 }
 
 /// What a payload says.

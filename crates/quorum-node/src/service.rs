@@ -340,6 +340,10 @@ impl Service {
             StoreState::Running if parts.store.is_short_of_room() => {
                 reasons.push("disk almost full".to_owned());
             }
+            StoreState::Running if parts.store.compaction_has_ended() => {
+                reasons
+                    .push("store: compaction has failed, look at the disk and restart".to_owned());
+            }
             StoreState::Running => {}
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),
@@ -423,33 +427,22 @@ impl Service {
         self.parts.writes.receiver.outdated()
     }
 
-    /// The peers whose data is waited for: all but those whose last known life was declared gone.
+    /// The peers whose data is waited for: all but those that are forgotten.
     pub(crate) fn counted_peers(&self) -> Vec<PeerStatus> {
         let mut peers = self.parts.endpoint.peers();
+        let forgotten = self.forgotten_among(&peers);
         // One that is still being served may yet bring something.
-        peers.retain(|peer| peer.served.is_some() || !self.is_forgotten(peer));
+        peers.retain(|peer| peer.served.is_some() || !forgotten.contains(&peer.peer));
         peers
     }
 
-    /// The peers whose last known life was declared gone.
-    fn forgotten_peers(&self) -> Vec<PeerId> {
-        let mut peers = self.parts.endpoint.peers();
-        peers.retain(|peer| self.is_forgotten(peer));
-        peers.into_iter().map(|peer| peer.peer).collect()
+    /// The peers that are forgotten.
+    pub(crate) fn forgotten_peers(&self) -> Vec<PeerId> {
+        self.forgotten_among(&self.parts.endpoint.peers())
     }
 
-    /// Whether the last life of a peer that is known was declared gone.
-    fn is_forgotten(&self, peer: &PeerStatus) -> bool {
-        let store = &self.parts.store;
-        let forgotten = store.forgotten();
-        if forgotten.is_empty() {
-            return false;
-        }
-        let heard = peer.lineage.as_ref().map(|lineage| lineage.origin.clone());
-        let met = || Some(store.met(&peer.peer)?.life);
-        let known = || Some(store.known(&peer.peer)?.life);
-        let last = self.watermark().origin(&peer.peer).or(heard).or_else(met).or_else(known);
-        last.is_some_and(|life| forgotten.contains(&life))
+    fn forgotten_among(&self, peers: &[PeerStatus]) -> Vec<PeerId> {
+        forget::forgotten_among(peers, &self.parts.store, self.watermark())
     }
 
     pub(crate) fn recovery(&self) -> &RecoveryWatch {
@@ -524,6 +517,7 @@ impl Service {
         let stats = self.parts.store.stats();
         gauges.set_store_bytes(stats.disk_bytes);
         gauges.set_store_records(stats.records);
+        gauges.set_store_compacting(!self.parts.store.compaction_has_ended());
         gauges.set_writes_in_flight(self.parts.writes.admission.in_flight() as u64);
     }
 

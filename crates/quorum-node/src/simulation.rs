@@ -118,6 +118,7 @@ fn store_config() -> StoreConfig {
         batch_records_max: 16,
         clock_headroom: Duration::from_secs(2),
         intervals_max: 8,
+        intervals_in_all_max: 24,
         changes_max: 64,
         ..StoreConfig::default()
     }
@@ -310,7 +311,7 @@ impl Program for SimulatedNode {
         let peers: Vec<PeerStatus> = reports.into_iter().map(status).collect();
         let clock = self.store.clock();
         let _opinion = compare_clocks(&self.guard, &peers, clock.now(), wall_millis(&**clock));
-        self.recovery.look(&self.store, || peers.clone(), &self.policies).await;
+        self.recovery.look(&self.store, || (peers.clone(), Vec::new()), &self.policies).await;
         let ours = self.store.frontier();
         let void = repair::void::closable(&self.store.lineage(), &ours, &peers);
         if !void.is_empty() {
@@ -324,7 +325,7 @@ impl Program for SimulatedNode {
             watermark: self.receiver.watermark(),
             grace: TOMBSTONE_GRACE,
             us: &self.name,
-            counted: &peers,
+            counted: &|| peers.clone(),
         };
         round.run().await;
     }

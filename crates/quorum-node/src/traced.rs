@@ -1,8 +1,8 @@
 //! Carries a sampled write's trace from its coordinator into this node's apply.
 
 use quorum_core::{
-    Announcement, Answer, Applied, Frontier, Incoming, Lineage, LogSource, PeerId, QuerySource,
-    Question, Replay, ReplicaStore, SeqSet, SnapshotCursor,
+    Announcement, Answer, Applied, Frontier, Incoming, Lineage, LogSource, Occasion, PeerId,
+    QuerySource, Question, Replay, ReplicaStore, SeqSet, SnapshotCursor,
 };
 use quorum_metrics::adopt_remote_parent;
 use tracing::{Instrument, Span};
@@ -44,6 +44,10 @@ impl<S: ReplicaStore> ReplicaStore for Traced<S> {
         self.inner.frontier()
     }
 
+    fn has_failed(&self) -> bool {
+        self.inner.has_failed()
+    }
+
     fn lineage(&self) -> Lineage {
         self.inner.lineage()
     }
@@ -52,8 +56,8 @@ impl<S: ReplicaStore> ReplicaStore for Traced<S> {
         self.inner.announcement(to)
     }
 
-    async fn announced(&self, from: &Lineage, said: &Announcement) {
-        self.inner.announced(from, said).await;
+    async fn announced(&self, from: &Lineage, said: &Announcement, when: Occasion) {
+        self.inner.announced(from, said, when).await;
     }
 }
 

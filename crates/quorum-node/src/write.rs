@@ -11,7 +11,7 @@ use quorum_core::{
     Answer, Clock, ClockFault, ClockGuard, CommitOptions, CommitResult, Digest, Dot, Durability,
     Hlc, Inquirer, KnownWrite, NotApplied, Observer, PeerId, Question, QuorumError, QuorumWriter,
     Random, ReadAnswer, ReadTracker, Receipt, Record, Recovery, Replicator, Reply, Unavailable,
-    Version, WriteError, WriteId, deadline_after, wall_millis,
+    Version, WriteError, WriteId, deadline_after, in_time, wall_millis,
 };
 use quorum_metrics::current_trace_parent;
 use quorum_transport::QuicPeers;
@@ -220,6 +220,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
             write_id: request.write_id.unwrap_or_else(|| self.fresh_id()),
             durability: request.durability.unwrap_or_else(|| policy.durability()),
             above: None,
+            deadline: None,
         };
         let kind = match (request.write_id, request.is_retry) {
             (None, _) => Kind::Fresh,
@@ -238,6 +239,8 @@ impl<N: Replicator + Inquirer> Writes<N> {
             return Err(lost_unawares(op.write_id));
         }
         options.timeout = Some(LAST_WORD);
+        // A newer version says only of a write whose first phase has heard of all before it that it took effect.
+        let overwritten = overwritten && self.policies.of(&op.namespace).is_linearizable();
         Ok(self.writer.resume(record, overwritten, options).await?)
     }
 
@@ -281,6 +284,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
         kind: Kind,
     ) -> Result<Receipt, WriteFailed> {
         let deadline = deadline_after(self.clock.now(), options.timeout.unwrap_or_default());
+        op.deadline = Some(deadline);
         let mut entry = (kind != Kind::Fresh).then(|| self.under_way.look(op.write_id));
         while let Some(entry) = &mut entry {
             if let Some((record, overwritten)) =
@@ -364,7 +368,8 @@ impl<N: Replicator + Inquirer> Writes<N> {
         let refused = |error| self.turned_away(WriteFailed::Refused(error));
         if kind == Kind::Retry {
             // A relaxed copy may have been acknowledged here and not be visible yet.
-            self.writer.store().settle().await.map_err(refused)?;
+            let settled = in_time(&*self.clock, deadline, self.writer.store().settle()).await;
+            settled.unwrap_or(Err(StoreError::Overloaded)).map_err(refused)?;
         }
         if let Some(found) = self.find(op).map_err(refused)? {
             return Ok(Some(found));
@@ -383,7 +388,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
         // Equal digests are equal payloads, so the retry itself brings the record.
         let record = Record::new(op.write_id, dot, version.hlc, op.durability, payload);
         let record = Arc::new(record);
-        let overwritten = match self.take_in(&from, &record).await {
+        let overwritten = match self.take_in(&from, &record, deadline).await {
             Reply::Stored => !is_current,
             Reply::Superseded { .. } => true,
             other => {
@@ -446,8 +451,9 @@ impl<N: Replicator + Inquirer> Writes<N> {
         let question = Question::Write { write_id: op.write_id };
         let asked = self.members.ask(question, own, needed, deadline, |peer, answer| {
             match answer {
-                Answer::Write(KnownWrite::Held { dot, version, digest, is_current, .. }) => {
+                Answer::Write(KnownWrite::Held { dot, version, digest, newest, .. }) => {
                     if seen.found.as_ref().is_none_or(|(_, found)| found.1 < version) {
+                        let is_current = newest.as_ref() == Some(&version);
                         seen.found = Some((peer.clone(), (dot, version, digest, is_current)));
                     }
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quorum_core::{
     Answer, Digest, Inquirer, KnownWrite, PeerId, Question, Replicator, Unavailable, Version,
-    WriteId, deadline_after,
+    WriteId, deadline_after, in_time,
 };
 
 use crate::record::{Key, Namespace};
@@ -60,8 +60,9 @@ pub struct WriteStatus {
     pub needed: usize,
     /// Where it was written, once some member knows it.
     pub found: Option<FoundAt>,
-    /// What each member says: `held`, `overwritten`, `under_way` (being executed there), `unknown`, `expired`, `conflict`
-    /// (the id names another write there), or why it does not say.
+    /// What each member says: `held`, `overwritten`, `earlier_version` (it knows the write from before it was stamped
+    /// again, which is no copy), `under_way` (being executed there), `unknown`, `expired`, `conflict` (the id names another
+    /// write there), or why it does not say.
     pub members: Vec<(PeerId, &'static str)>,
 }
 
@@ -108,11 +109,14 @@ impl<N: Replicator + Inquirer> Writes<N> {
     ) -> Result<WriteStatus, StoreError> {
         let local = self.members.local.clone();
         let mut known = Vec::new();
-        let own = self.known_here(&write_id).await?;
+        let known_here = in_time(&*self.clock, deadline, self.known_here(&write_id)).await;
+        let own = known_here.transpose()?;
         let mut silent: Vec<(PeerId, &'static str)> = Vec::new();
         match own {
-            Some(own) => known.push((local, own)),
-            None => silent.push((local, Unavailable::Recovering.as_str())),
+            Some(Some(own)) => known.push((local, own)),
+            // Its disk does not answer.
+            None => silent.push((local, Unavailable::Overload.as_str())),
+            Some(None) => silent.push((local, Unavailable::Recovering.as_str())),
         }
         let until = match copies {
             Some(_) => deadline.min(self.clock.now() + ROUND),
@@ -182,8 +186,16 @@ fn standing(known: &KnownWrite, found: Option<&FoundAt>) -> &'static str {
         KnownWrite::Held { digest, .. } if found.is_some_and(|found| found.digest != *digest) => {
             "conflict"
         }
-        KnownWrite::Held { is_current: true, .. } => "held",
-        KnownWrite::Held { .. } => "overwritten",
+        KnownWrite::Held { version, newest, .. } => {
+            let asked = found.map_or(version, |found| &found.version);
+            if newest.as_ref() == Some(asked) {
+                "held"
+            } else if version == asked || newest.as_ref() > Some(asked) {
+                "overwritten"
+            } else {
+                "earlier_version"
+            }
+        }
     }
 }
 
@@ -196,4 +208,55 @@ fn newest_of(known: &[(PeerId, KnownWrite)]) -> Option<FoundAt> {
         _ => None,
     });
     found.max_by(|one, other| one.version.cmp(&other.version))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorum_core::{Dot, Epoch, Hlc, Incarnation, Lineage, Origin};
+
+    use super::*;
+
+    fn version(millis: u64) -> Version {
+        let node = PeerId::new("a").expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([1; 8]) };
+        Version { hlc: Hlc::from_millis(millis), origin }
+    }
+
+    fn held(at: u64, newest: Option<u64>) -> KnownWrite {
+        let lineage = Lineage { origin: version(at).origin, epoch: Epoch::new(1, 0) };
+        let (namespace, key) =
+            (Namespace::new("test").expect("a name"), Key::new("k").expect("a key"));
+        KnownWrite::Held {
+            dot: Dot { lineage, seq: at },
+            version: version(at),
+            digest: Digest::of(b"payload"),
+            key: RecordKey::new(&namespace, &key).bytes().clone(),
+            newest: newest.map(version),
+        }
+    }
+
+    /// The write was stamped at 1 and, since something newer was there, again at 5. Who knows the first only, and something
+    /// between the two, has no copy: a read there finds what the write has overwritten.
+    #[test]
+    fn an_earlier_version_of_a_write_is_no_copy() {
+        let cases = [
+            (held(5, Some(5)), "held"),
+            (held(5, Some(9)), "overwritten"),
+            (held(5, None), "overwritten"),
+            (held(1, Some(1)), "earlier_version"),
+            (held(1, Some(3)), "earlier_version"),
+            (held(1, None), "earlier_version"),
+            (held(1, Some(5)), "held"),
+            (held(1, Some(9)), "overwritten"),
+        ];
+        let members = cases.iter().enumerate();
+        let known: Vec<_> = members
+            .map(|(at, (known, _))| (PeerId::new(format!("n{at}")).expect("a name"), known.clone()))
+            .collect();
+        let found = newest_of(&known);
+        for (known, expected) in &cases {
+            assert_eq!(standing(known, found.as_ref()), *expected, "{known:?}");
+        }
+        assert_eq!(holders(&known, found.as_ref()), 5);
+    }
 }

@@ -68,6 +68,11 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// This node's store has failed, so it has nothing to say to peers.
+    pub(crate) fn store_failed() -> Self {
+        Self::Lost("this node's store has failed".into())
+    }
+
     pub(crate) fn refused(reason: HandshakeRefusal, detail: impl Into<String>) -> Self {
         Self::Refused { reason, detail: detail.into() }
     }

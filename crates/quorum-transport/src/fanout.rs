@@ -1,10 +1,11 @@
 //! What a writer and a reader use: every record to every peer, every question to those who are asked; replies and
 //! answers as they come.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_core::Stream;
@@ -38,9 +39,12 @@ impl QuicPeers {
 
 /// Replies to one record. Dropping it cancels nothing: the record goes on to every peer.
 pub struct Replies {
-    queue: mpsc::Receiver<PeerReply>,
-    /// The peers that were asked, each with its life at that time.
+    /// Each with the life of its peer in which it was given.
+    queue: mpsc::Receiver<(PeerReply, u64)>,
+    /// The peers that were asked, each with its life as far as the writer has been told.
     lives: Vec<(Arc<Peer>, u64)>,
+    /// Given in a life of which the writer is told first.
+    early: Option<(PeerReply, u64)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -64,10 +68,24 @@ impl Stream for Replies {
     type Item = PeerReply;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PeerReply>> {
-        if let Some(withdrawn) = self.withdrawn() {
-            return Poll::Ready(Some(withdrawn));
+        loop {
+            if let Some(withdrawn) = self.withdrawn() {
+                return Poll::Ready(Some(withdrawn));
+            }
+            let next = match self.early.take() {
+                Some(early) => Some(early),
+                None => ready!(self.queue.poll_recv(context)),
+            };
+            let Some((reply, life)) = next else { return Poll::Ready(None) };
+            let mut lives = self.lives.iter();
+            let told = lives.find(|(peer, _)| *peer.name() == reply.peer).map(|(_, told)| *told);
+            match told.map_or(Ordering::Equal, |told| life.cmp(&told)) {
+                Ordering::Equal => return Poll::Ready(Some(reply)),
+                // Taken back before it was heard.
+                Ordering::Less => {}
+                Ordering::Greater => self.early = Some((reply, life)),
+            }
         }
-        self.queue.poll_recv(context)
     }
 }
 
@@ -90,7 +108,7 @@ impl Replicator for QuicPeers {
         for peer in &*self.peers {
             peer.offer(frame.as_ref().ok(), &item, &record.dot, now, replies.clone());
         }
-        Replies { queue, lives, clock: Arc::clone(&self.clock) }
+        Replies { queue, lives, early: None, clock: Arc::clone(&self.clock) }
     }
 }
 
@@ -118,5 +136,72 @@ impl Inquirer for QuicPeers {
             peer.ask(question.clone(), deadline, now, answers.clone());
         }
         Answers { queue }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{FutureExt, StreamExt};
+    use quorum_core::{
+        Announcement, Dot, Durability, Epoch, FrameSize, Frontier, Hlc, Incarnation, Lineage,
+        Origin, Record, Silent, WriteId,
+    };
+
+    use super::*;
+    use crate::clock::{Beat, TokioClock};
+    use crate::config::TransportConfig;
+    use crate::identity::Member;
+
+    fn life(node: &str, number: u8) -> Lineage {
+        let node = PeerId::new(node).expect("a name");
+        let origin = Origin { node, incarnation: Incarnation::from_bytes([number; 8]) };
+        Lineage { origin, epoch: Epoch::new(1, 0) }
+    }
+
+    /// A peer that is up and complete, and the replies to a write that is on its way there.
+    fn asked() -> (Arc<Peer>, Replies) {
+        let (clock, name) = (Arc::new(TokioClock::new()), PeerId::new("peer").expect("a name"));
+        let member = Member { name, address: "127.0.0.1:1".into() };
+        let (config, beat) = (TransportConfig::default(), Beat::new(clock.now()));
+        let peer = Arc::new(Peer::new(member, &config, beat, Arc::new(Silent), Arc::default()));
+        peer.connected(clock.now(), life("peer", 1), Frontier::new());
+        peer.announced(Announcement::default());
+        let peers = QuicPeers::new([Arc::clone(&peer)].into(), clock);
+        let dot = Dot { lineage: life("us", 1), seq: 1 };
+        let (write_id, payload) = (WriteId::from_bytes([7; 16]), Bytes::from_static(b"payload"));
+        let record = Record::new(write_id, dot, Hlc::from_u64(1), Durability::Fsync, payload);
+        let replies = peers.fan_out(Outgoing { record: Arc::new(record), trace: None });
+        (peer, replies)
+    }
+
+    fn stores_it(peer: &Peer) {
+        let (_, sent) = peer.take_live(FrameSize::Small, usize::MAX);
+        assert!(peer.answered(&sent[0], &Reply::Stored, true, Instant::now()));
+    }
+
+    fn next(replies: &mut Replies) -> Option<Reply> {
+        replies.next().now_or_never().flatten().map(|reply| reply.reply)
+    }
+
+    const WITHDRAWN: Option<Reply> = Some(Reply::Busy { reason: Busy::Recovering });
+
+    /// The copy is gone with the disk.
+    #[test]
+    fn an_ack_of_a_life_that_is_over_does_not_count_although_nobody_has_read_it_yet() {
+        let (peer, mut replies) = asked();
+        stores_it(&peer);
+        peer.connected(Instant::now(), life("peer", 2), Frontier::new());
+        assert_eq!(next(&mut replies), WITHDRAWN);
+        assert_eq!(next(&mut replies), None);
+    }
+
+    #[test]
+    fn an_ack_of_the_present_life_counts_behind_what_was_taken_back() {
+        let (peer, mut replies) = asked();
+        peer.connected(Instant::now(), life("peer", 2), Frontier::new());
+        stores_it(&peer);
+        assert_eq!(next(&mut replies), WITHDRAWN);
+        assert_eq!(next(&mut replies), Some(Reply::Stored));
     }
 }

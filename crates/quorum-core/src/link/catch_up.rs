@@ -14,11 +14,15 @@ use crate::frontier::Frontier;
 use crate::id::{Digest, PeerId};
 use crate::planted::{self, Bug};
 use crate::ports::{Clock, Incoming, LogSource, Replay, ReplicaStore, SnapshotCursor, StandIn};
-use crate::query::{Answer, QuerySource, Question};
+use crate::query::{Answer, QuerySource, Question, Unavailable};
 use crate::version::{Dot, Lineage, Origin, Version};
 
 /// When a peer that is being sent everything by somebody else is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers for the range of one page, at most: a peer may hold more there than we do, without end if it likes. What it did
+/// not tell of by then is sent.
+const ANSWERS_MAX: usize = 64;
 
 /// The network around a [`CatchUp`]: one lane of one connection, and the [`Link`](crate::Link) it belongs to.
 pub trait CatchUpLane: Send {
@@ -58,10 +62,10 @@ pub trait CatchUpLane: Send {
 enum Compared {
     /// The same.
     Alike,
-    /// These records.
+    /// These of ours.
     Holding(HashSet<(Version, Digest)>),
-    /// It did not say.
-    Unknown,
+    /// It did not say: not now, or it answers no such question.
+    Unknown { ever: bool },
 }
 
 /// When everything may be sent again, after a time when the peer did not take all of it.
@@ -146,25 +150,26 @@ where
         let owed = self.lane.owed(&us, held, self.clock.now());
         let mut sent_any = false;
         for (lineage, wanted) in owed.iter() {
-            match self.store.replay(lineage, wanted, self.chunk_bytes).await {
-                Replay::Items(mut items) => {
-                    sent_any |= !items.is_empty();
-                    items.iter_mut().for_each(|item| self.spare(item));
-                    self.lane.send(items).await?;
-                }
-                Replay::Trimmed if self.snapshots.is_over(self.clock.now()) => {
-                    if !self.lane.may_snapshot().await {
-                        // Somebody else is sending everything. Most likely nothing is owed afterwards.
-                        self.snapshots.wait(self.clock.now() + ASK_AGAIN);
-                        continue;
-                    }
+            let replay = self.store.replay(lineage, wanted, self.chunk_bytes).await;
+            let (mut items, is_trimmed) = match replay {
+                Replay::Items(items) => (items, false),
+                Replay::Partly(items) => (items, true),
+                Replay::Trimmed => (Vec::new(), true),
+            };
+            if is_trimmed && self.snapshots.is_over(self.clock.now()) {
+                if self.lane.may_snapshot().await {
                     self.lane.comparing(lineage);
                     self.snapshot(held).await?;
                     self.lane.snapshot_done();
                     return Ok(true);
                 }
-                Replay::Trimmed => {}
+                // Somebody else is sending everything. Most likely nothing is owed afterwards.
+                self.snapshots.wait(self.clock.now() + ASK_AGAIN);
             }
+            // What the log knows does not wait for what it does not: that may be refused for good.
+            sent_any |= !items.is_empty();
+            items.iter_mut().for_each(|item| self.spare(item));
+            self.lane.send(items).await?;
         }
         Ok(sent_any)
     }
@@ -180,6 +185,8 @@ where
 
     /// Sends every current record that the peer has not, and claims the frontier of before only behind the last one.
     async fn snapshot(&mut self, held: &Frontier) -> Result<(), L::Error> {
+        // What came before is another matter.
+        self.lane.all_answered().await;
         let untaken_before = self.lane.untaken();
         let covers = || held.iter().map(|(of, set)| (of.clone(), set.clone())).collect();
         let claim = || vec![Incoming { record: None, covers: covers(), ..Incoming::default() }];
@@ -192,21 +199,18 @@ where
             let (mut items, next) = self.store.snapshot(cursor.clone(), self.chunk_bytes).await;
             if items.is_empty() && next.is_some() && next == cursor {
                 // The store cannot read on. Somebody else may be able to, so the place is not kept.
+                self.lane.all_answered().await;
                 self.snapshots.begin(self.clock.now(), self.pause_min);
                 return Ok(());
             }
             if compares && !items.is_empty() {
-                match self.held_there(cursor.as_deref(), next.as_deref()).await {
+                match self.held_there(cursor.as_deref(), next.as_deref(), &items).await {
                     Compared::Alike => items.clear(),
                     Compared::Holding(theirs) => {
-                        items.retain(|item| {
-                            !item.record.as_ref().is_some_and(|record| {
-                                theirs.contains(&(record.version(), record.digest))
-                            })
-                        });
+                        items.retain(|item| named(item).is_none_or(|name| !theirs.contains(&name)));
                     }
-                    // A store that answers no such question, or a peer that is too busy: once is enough.
-                    Compared::Unknown => compares = false,
+                    // A peer that is too busy now may answer for the next page.
+                    Compared::Unknown { ever } => compares = ever,
                 }
             }
             self.lane.send(items).await?;
@@ -230,9 +234,14 @@ where
         Ok(())
     }
 
-    /// How the peer's records behind `after` up to `through` compare with ours. The cursors of a snapshot are the store's
+    /// How the peer's records behind `after` up to `through` compare with ours, `items`. The cursors of a snapshot are the store's
     /// keys, if it answers for ranges.
-    async fn held_there(&self, after: Option<&[u8]>, through: Option<&[u8]>) -> Compared {
+    async fn held_there(
+        &self,
+        after: Option<&[u8]>,
+        through: Option<&[u8]>,
+        items: &[Incoming],
+    ) -> Compared {
         let key = |cursor: Option<&[u8]>| cursor.map(Bytes::copy_from_slice);
         let (mut after, through) = (key(after), key(through));
         let digest = Question::RangeDigest {
@@ -246,21 +255,33 @@ where
                 return Compared::Alike;
             }
             Answer::RangeDigest { .. } => {}
-            _ => return Compared::Unknown,
+            Answer::Unavailable(Unavailable::Unsupported) => {
+                return Compared::Unknown { ever: false };
+            }
+            _ => return Compared::Unknown { ever: true },
         }
+        let mut lacking: HashSet<(Version, Digest)> = items.iter().filter_map(named).collect();
         let mut held = HashSet::new();
-        loop {
+        for _ in 0..ANSWERS_MAX {
             let question = Question::Range { after: after.clone(), through: through.clone() };
             let Answer::Range { entries, is_complete } = self.lane.ask(question).await else {
-                return Compared::Unknown;
+                return Compared::Unknown { ever: true };
             };
-            after = entries.last().map(|entry| entry.key.clone());
-            held.extend(entries.into_iter().map(|entry| (entry.version, entry.digest)));
-            if is_complete || after.is_none() {
-                return Compared::Holding(held);
+            let last = entries.last().map(|entry| entry.key.clone());
+            let named = entries.into_iter().map(|entry| (entry.version, entry.digest));
+            held.extend(named.filter_map(|name| lacking.take(&name)));
+            if is_complete || lacking.is_empty() || last <= after {
+                break;
             }
+            after = last;
         }
+        Compared::Holding(held)
     }
+}
+
+/// What tells a record from every other one.
+fn named(item: &Incoming) -> Option<(Version, Digest)> {
+    item.record.as_ref().map(|record| (record.version(), record.digest))
 }
 
 #[cfg(test)]

@@ -17,5 +17,5 @@ pub use handshake::{HandshakeFault, check_hello, check_welcome};
 pub use ledger::{AckOfLane, Ledger, LedgerError, Sent};
 pub use snapshot::SnapshotSeat;
 pub use state::{
-    FrameSize, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Reported, Rings,
+    Answered, FrameSize, Link, LinkConfig, LinkView, LinkWord, Queued, ReplyTo, Rings,
 };

@@ -7,14 +7,15 @@ use crate::announcement::Announcement;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
-use crate::ports::{Incoming, PeerReply, Reply, StandIn};
+use crate::ports::{Incoming, PeerReply, Reply};
 use crate::replication::{Deferred, owed_to};
-use crate::version::{Dot, Lineage, Origin, Version};
+use crate::version::{Dot, Lineage, Origin};
 
 /// Somebody who waits for answers to one record.
 pub trait ReplyTo {
-    /// Takes an answer, or drops it if nobody listens. Given at most a "busy" and a final answer of each peer.
-    fn reply(&self, reply: PeerReply);
+    /// Takes an answer that the peer gave in this [`life`](Link::life), or drops it if nobody listens. Given at most a "busy" and
+    /// a final answer of each peer.
+    fn reply(&self, reply: PeerReply, life: u64);
     /// Whether nobody listens any more.
     fn is_closed(&self) -> bool;
 }
@@ -30,19 +31,10 @@ pub struct Rings {
     pub large: bool,
     /// The catch-up lane: it may find work.
     pub catch_up: bool,
-}
-
-/// What follows from what a peer said of what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-#[expect(clippy::exhaustive_enums, reason = "networks act on every case")]
-pub enum Reported {
-    /// Nothing.
-    Nothing,
-    /// There may be something to ask for, and somebody else to ask.
-    News,
-    /// The link has hung up on it: whoever keeps the connection should look.
-    TooMuch,
+    /// The exchange: there may be something to ask for, and somebody else to ask.
+    pub news: bool,
+    /// Whoever keeps the connection: it is of no more use.
+    pub connection: bool,
 }
 
 impl Rings {
@@ -52,8 +44,21 @@ impl Rings {
             live: self.live || other.live,
             large: self.large || other.large,
             catch_up: self.catch_up || other.catch_up,
+            news: self.news || other.news,
+            connection: self.connection || other.connection,
         }
     }
+}
+
+/// What follows from an answer of a peer to an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[expect(clippy::exhaustive_structs, reason = "networks read it")]
+pub struct Answered {
+    /// Whether the peer took the item.
+    pub taken: bool,
+    /// Who should look.
+    pub rings: Rings,
 }
 
 /// The bounds of one link.
@@ -96,9 +101,9 @@ impl FrameSize {
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_structs, reason = "networks take it apart")]
 pub struct Queued<F> {
-    /// The record as it goes over the wire.
-    pub frame: F,
-    /// Its size.
+    /// The record as it goes over the wire; if it is not kept, it is to be encoded again.
+    pub frame: Option<F>,
+    /// The size of that.
     pub bytes: usize,
     /// The record.
     pub item: Incoming,
@@ -131,9 +136,11 @@ enum SnapshotTalk {
 
 /// A write whose verdict may depend on the peer.
 #[derive(Debug)]
-struct Waiting<F, R> {
-    /// What to send again after a reconnect. Without it the record comes from the log.
-    again: Option<(F, usize, Incoming)>,
+struct Waiting<R> {
+    /// What to send again after a reconnect. The writer holds the record as well, for as long as it waits.
+    item: Incoming,
+    /// The size of its frame, if it can be sent.
+    bytes: Option<usize>,
     handed_over: Instant,
     replies: R,
     /// Further writers that wait for the same record: retries of a write that is still under way.
@@ -142,14 +149,14 @@ struct Waiting<F, R> {
     told_busy: bool,
 }
 
-impl<F, R: ReplyTo> Waiting<F, R> {
+impl<R: ReplyTo> Waiting<R> {
     /// Whether some writer still listens.
     fn is_wanted(&self) -> bool {
         !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
     }
 
     fn bytes(&self) -> usize {
-        self.again.as_ref().map_or(0, |(_, bytes, _)| *bytes)
+        self.bytes.unwrap_or_default()
     }
 }
 
@@ -179,7 +186,7 @@ pub struct LinkView<'a> {
     pub wanted: &'a Frontier,
     /// Bytes queued for it.
     pub queued_bytes: usize,
-    /// Bytes kept so that undecided writes can be sent again.
+    /// Bytes of the records of undecided writes, which are kept so that they can be sent again.
     pub waiting_bytes: usize,
     /// Writes whose verdict may depend on it.
     pub waiting: usize,
@@ -198,7 +205,7 @@ pub struct Link<F, R> {
     /// Changes when the peer comes back as another incarnation.
     life: u64,
     lineage: Option<Lineage>,
-    /// What the peer durably holds, as far as it told us, but for what still waits for a word on it.
+    /// What the peer durably holds, as far as it told us.
     known: Option<Frontier>,
     /// All that it has told us on this connection.
     said: Frontier,
@@ -218,10 +225,11 @@ pub struct Link<F, R> {
     /// In both.
     queued_bytes: usize,
     /// Writes whose verdict may depend on this peer.
-    waiting: HashMap<Dot, Waiting<F, R>>,
+    waiting: HashMap<Dot, Waiting<R>>,
     /// Bytes kept with them, so that they can be asked again.
     waiting_bytes: usize,
-    prune_at: usize,
+    /// So many of them, and so many bytes, are looked through for writers that have gone.
+    prune_at: (usize, usize),
     /// Records were left to the log because the queue was full.
     behind: bool,
     /// What we want of the peer, and whether it has not been told yet.
@@ -255,7 +263,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             queued_bytes: 0,
             waiting: HashMap::new(),
             waiting_bytes: 0,
-            prune_at: PRUNE_AT_MIN,
+            prune_at: (PRUNE_AT_MIN, config.live_queue_bytes_max),
             behind: false,
             wanted: Frontier::new(),
             wanted_untold: false,
@@ -288,10 +296,17 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         {
             rings = self.enqueue(frame, *bytes, item, handed_over, dot);
         }
-        let again = frame.map(|(frame, bytes)| (frame, bytes, item.clone()));
-        let more_replies = Vec::new();
-        let waiting = Waiting { again, handed_over, replies, more_replies, told_busy: false };
-        self.keep_waiting(dot, waiting);
+        self.keep_waiting(
+            dot,
+            Waiting {
+                item: item.clone(),
+                bytes: frame.map(|(_, bytes)| bytes),
+                handed_over,
+                replies,
+                more_replies: Vec::new(),
+                told_busy: false,
+            },
+        );
         Some(rings)
     }
 
@@ -302,10 +317,11 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     }
 
     /// The item is larger than a frame may be: it stays a gap there, and what is behind it goes on.
-    pub fn too_large(&mut self, item: &Incoming, now: Instant) {
-        self.answered(item, &Reply::Refused { reason: Refusal::TooLarge }, true, now);
+    pub fn too_large(&mut self, item: &Incoming, now: Instant) -> Rings {
+        self.answered(item, &Reply::Refused { reason: Refusal::TooLarge }, true, now).rings
     }
 
+    /// Queues a new record, if there is room.
     fn enqueue(
         &mut self,
         frame: &F,
@@ -318,13 +334,39 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             self.behind = true;
             return Rings { catch_up: true, ..Rings::default() };
         }
-        let (frame, item) = (frame.clone(), item.clone());
-        self.under_way.insert(dot);
         self.queued_bytes += bytes;
-        let size = FrameSize::of(bytes);
-        self.queues[size as usize].push_back(Queued { frame, bytes, item, handed_over });
+        let (frame, item) = (Some(frame.clone()), item.clone());
+        self.queue(dot, Queued { frame, bytes, item, handed_over })
+    }
+
+    fn queue(&mut self, dot: &Dot, queued: Queued<F>) -> Rings {
+        self.under_way.insert(dot);
+        let size = FrameSize::of(queued.bytes);
+        self.queues[size as usize].push_back(queued);
         let is_small = size == FrameSize::Small;
-        Rings { live: is_small, large: !is_small, catch_up: false }
+        Rings { live: is_small, large: !is_small, ..Rings::default() }
+    }
+
+    /// Sends again what writers here wait for and is neither on its way nor put off.
+    fn send_waiting(&mut self) -> Rings {
+        if self.connected.is_none() || self.deferred.is_full() {
+            return Rings::default();
+        }
+        let idle = |dot: &&Dot| !self.under_way.contains(dot) && !self.deferred.contains(dot);
+        let mut idle: Vec<Dot> = self.waiting.keys().filter(idle).cloned().collect();
+        idle.sort_unstable();
+        let rings = idle.iter().map(|dot| self.send_again(dot));
+        rings.fold(Rings::default(), Rings::and)
+    }
+
+    /// Sends one write again that a writer here waits for. It needs no room in the queue: its record is kept anyway.
+    fn send_again(&mut self, dot: &Dot) -> Rings {
+        let Some(waiting) = self.waiting.get(dot).filter(|waiting| waiting.is_wanted()) else {
+            return Rings::default();
+        };
+        let Some(bytes) = waiting.bytes else { return Rings::default() };
+        let (item, handed_over) = (waiting.item.clone(), waiting.handed_over);
+        self.queue(dot, Queued { frame: None, bytes, item, handed_over })
     }
 
     /// Up to about `bytes_max` of queued frames of a size, in order.
@@ -334,9 +376,11 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             && let Some(next) = self.queues[size as usize].pop_front()
         {
             bytes += next.bytes;
+            if next.frame.is_some() {
+                self.queued_bytes -= next.bytes;
+            }
             taken.push(next);
         }
-        self.queued_bytes -= bytes;
         taken
     }
 
@@ -344,14 +388,9 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
 
     /// The peer has welcomed us. Undecided writes are asked again, whatever its frontier says: only a reply on this
     /// connection counts towards a verdict.
-    pub fn connected(&mut self, now: Instant, lineage: Lineage, mut frontier: Frontier) -> Rings {
+    pub fn connected(&mut self, now: Instant, lineage: Lineage, frontier: Frontier) -> Rings {
         self.prune();
-        let mut undecided: Vec<Dot> = self.waiting.keys().cloned().collect();
-        undecided.sort_unstable();
         self.said = frontier.clone();
-        for dot in &undecided {
-            frontier.remove(dot);
-        }
         self.connected = Some(now);
         self.stale = false;
         if self.lineage.as_ref().map(|former| &former.origin) != Some(&lineage.origin) {
@@ -361,15 +400,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         self.snapshot = SnapshotTalk::Quiet;
         (self.wanted, self.wanted_untold) = (Frontier::new(), false);
         self.known = Some(frontier);
-        let mut rings = Rings { catch_up: true, ..Rings::default() };
-        for dot in undecided {
-            let Some(waiting) = self.waiting.get(&dot) else { continue };
-            let handed_over = waiting.handed_over;
-            if let Some((frame, bytes, item)) = waiting.again.clone() {
-                rings = rings.and(self.enqueue(&frame, bytes, &item, handed_over, &dot));
-            }
-        }
-        rings
+        self.send_waiting().and(Rings { catch_up: true, ..Rings::default() })
     }
 
     /// Which life of the peer this is: a number that changes when it comes back as another incarnation. What it has
@@ -425,13 +456,26 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         was_up
     }
 
-    /// The peer answered an item. Tells whether it was taken; if not, the catch-up lane should look.
-    pub fn answered(&mut self, item: &Incoming, reply: &Reply, synced: bool, now: Instant) -> bool {
+    /// The peer answered an item.
+    ///
+    /// While everything is sent to the peer, nothing is put off by itself: there may be as many items as there are keys.
+    /// What it keeps without promising it is taken as far as the snapshot goes, whose claim promises it; the rest is owed
+    /// again when the snapshot is over.
+    pub fn answered(
+        &mut self,
+        item: &Incoming,
+        reply: &Reply,
+        synced: bool,
+        now: Instant,
+    ) -> Answered {
         let taken = matches!(reply, Reply::Stored | Reply::Superseded { .. } | Reply::Drift);
+        let is_snapshot = self.snapshot == SnapshotTalk::Granted;
+        let is_kept = is_snapshot && *reply == Reply::Busy { reason: Busy::Kept };
+        let mut rings = Rings { catch_up: !(taken || is_kept), ..Rings::default() };
         if self.connected.is_some() && self.known.is_none() {
             // The connection was given up, perhaps because it leads to a life that is over: what comes on it counts no
             // more. Writes that still wait are asked again on the next one.
-            return taken;
+            return Answered { taken, rings };
         }
         if let Some(record) = &item.record {
             // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
@@ -439,58 +483,61 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             let told = if taken && !self.counts { &counted } else { reply };
             self.tell(&record.dot, told, now);
         }
+        if !taken || synced {
+            self.no_longer_under_way(item);
+            match reply {
+                Reply::Busy { .. } | Reply::Refused { .. } if is_snapshot => {}
+                Reply::Busy { .. } => self.put_off(item, now, Deferred::put_off),
+                Reply::Refused { .. } => self.put_off(item, now, Deferred::put_off_long),
+                _ => self.taken(item),
+            }
+        }
+        // What is not synced is durable enough for the writer; the peer's frontier will tell when it is for the log.
         if taken {
-            self.tell_overwritten(item, now);
+            rings = rings.and(self.send_overwritten(item));
         }
-        if taken && !synced {
-            // Durable enough for the writer; the peer's frontier will tell when it is for the log.
-            return true;
-        }
-        self.no_longer_under_way(item);
-        match reply {
-            Reply::Busy { .. } => self.put_off(item, now, Deferred::put_off),
-            Reply::Refused { .. } => self.put_off(item, now, Deferred::put_off_long),
-            _ => self.taken(item),
-        }
-        taken
+        Answered { taken: taken || is_kept, rings }
     }
 
     /// The peer says what it durably holds beyond what it said before, if anything.
     ///
     /// All that a peer says on one connection is no longer than one frame could say it: if it were, the link
     /// [hangs up](Self::hang_up), and the next welcome tells what is so.
-    pub fn reported(&mut self, more: Option<&Frontier>) -> Reported {
+    pub fn reported(&mut self, more: Option<&Frontier>) -> Rings {
+        let nothing = Rings::default();
         // A connection that was given up says nothing more.
         if self.known.is_none() {
-            return Reported::Nothing;
+            return nothing;
         }
         // What nobody waits for any more is held by the peer if it ever said so.
         self.prune();
-        let Some(known) = &mut self.known else { return Reported::Nothing };
+        let Some(known) = &mut self.known else { return nothing };
         if let Some(more) = more {
             self.said.merge(more);
             if bytes_at_least(&self.said) > self.config.frame_bytes_max {
                 self.hang_up();
-                return Reported::TooMuch;
+                return Rings { connection: true, ..nothing };
             }
         }
         known.merge(&self.said);
-        // A write that waits for this peer's word, and was not sent to it, is sent all the same: it may have come by way
-        // of another member, and only a reply counts.
-        for dot in self.waiting.keys().filter(|dot| !self.under_way.contains(dot)) {
-            known.remove(dot);
-        }
+        // A write that waits for this peer's word is sent all the same: the peer may have it by way of another member, or
+        // by a later record of its key, and only its reply to the write itself counts.
+        let unanswered: Vec<&Dot> =
+            self.waiting.keys().filter(|dot| self.under_way.contains(dot)).collect();
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !self.under_way.is_empty() {
             self.under_way = self.under_way.minus(known);
+            for dot in unanswered {
+                self.under_way.insert(dot);
+            }
         }
         // What it answers, and when, is up to the peer as well: gaps in it must not pile up.
         let answered = bytes_at_least(known).max(bytes_at_least(&self.under_way));
         if answered > 2 * self.config.frame_bytes_max {
             self.hang_up();
-            return Reported::TooMuch;
+            return Rings { connection: true, ..nothing };
         }
-        if more.is_some() { Reported::News } else { Reported::Nothing }
+        self.send_waiting().and(Rings { news: more.is_some(), ..nothing })
     }
 
     /// What the peer says of itself.
@@ -508,10 +555,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
 
     // What the catch-up lane needs.
 
-    /// What the peer lacks, should get from us, and is not already on its way or put off. A peer that has put off as much
-    /// as may be is only asked again for what is due.
-    pub fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        let Some(known) = &self.known else { return Frontier::new() };
+    /// What the peer lacks, should get from the log, and is not already on its way or put off. A peer that has put off as
+    /// much as may be is only asked again for what is due.
+    ///
+    /// What writers here wait for goes out on the live lanes instead.
+    pub fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> (Frontier, Rings) {
+        let Some(known) = &self.known else { return (Frontier::new(), Rings::default()) };
         let was_full = self.deferred.is_full();
         let mut due = Frontier::new();
         for dot in self.deferred.take_due(now) {
@@ -525,20 +574,16 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             }
         }
         self.behind = false;
-        let mut wanted = self.wanted_there.clone();
-        // Another member's record that a writer here brings: nobody else waits for the peer's word on it.
-        let brought = self.waiting.iter().filter(|(dot, _)| dot.lineage.origin != *us);
-        for (dot, _) in brought.filter(|(_, waiting)| waiting.is_wanted()) {
-            wanted.insert(dot);
-        }
-        let mut owed = owed_to(us, held, known, &wanted).minus(&self.under_way);
+        let rings = if was_full { Rings::default() } else { self.send_waiting() };
+        let Some(known) = &self.known else { return (Frontier::new(), rings) };
+        let mut owed = owed_to(us, held, known, &self.wanted_there).minus(&self.under_way);
         if !self.deferred.is_empty() {
             owed = owed.minus(&self.deferred.dots());
             for covers in self.deferred_covers.values() {
                 owed = owed.minus(covers);
             }
         }
-        if was_full { owed.minus(&owed.minus(&due)) } else { owed }
+        (if was_full { owed.minus(&owed.minus(&due)) } else { owed }, rings)
     }
 
     /// Whether the peer holds a dot, or it is on its way there.
@@ -666,7 +711,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let is_busy = matches!(reply, Reply::Busy { .. });
         if !(is_busy && waiting.told_busy) {
             for replies in std::iter::once(&waiting.replies).chain(&waiting.more_replies) {
-                replies.reply(PeerReply { peer: self.peer.clone(), reply: reply.clone(), at });
+                let reply = PeerReply { peer: self.peer.clone(), reply: reply.clone(), at };
+                replies.reply(reply, self.life);
             }
         }
         waiting.told_busy |= is_busy;
@@ -675,41 +721,28 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         }
     }
 
-    /// The peer holds the current record of a key, which came in place of writes that it has overwritten here: their writers
-    /// hear that a newer version is there, or they would wait for a word that never comes.
-    fn tell_overwritten(&mut self, item: &Incoming, at: Instant) {
+    /// The peer holds the current record of a key, which came in place of writes that it has overwritten here. A writer that
+    /// waits for one of them needs the peer's word on the write itself: that it knows the write by its id, too.
+    fn send_overwritten(&mut self, item: &Incoming) -> Rings {
         if item.covers.is_empty() || self.waiting.is_empty() {
-            return;
+            return Rings::default();
         }
-        let version = match (&item.record, &item.stand_in) {
-            (Some(record), _) => record.version(),
-            (None, Some(StandIn { dot, hlc, .. })) => {
-                Version { hlc: *hlc, origin: dot.lineage.origin.clone() }
-            }
-            (None, None) => return,
-        };
         let covers = item.covered();
         let mut overwritten: Vec<Dot> =
             self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
         overwritten.sort_unstable();
-        let reply = if self.counts {
-            Reply::Superseded { version, is_same_write: false }
-        } else {
-            Reply::Busy { reason: Busy::Recovering }
-        };
-        for dot in overwritten {
-            self.tell(&dot, &reply, at);
-        }
+        let rings = overwritten.iter().map(|dot| {
+            self.under_way.remove(dot);
+            self.send_again(dot)
+        });
+        rings.fold(Rings::default(), Rings::and)
     }
 
-    /// Enters a write whose writer waits, and keeps at most as many bytes with all of them as may be queued.
-    fn keep_waiting(&mut self, dot: &Dot, mut waiting: Waiting<F, R>) {
-        let bytes_max = self.config.live_queue_bytes_max;
-        if self.waiting.len() >= self.prune_at || self.waiting_bytes + waiting.bytes() > bytes_max {
+    /// Enters a write whose writer waits.
+    fn keep_waiting(&mut self, dot: &Dot, waiting: Waiting<R>) {
+        let (count_max, bytes_max) = self.prune_at;
+        if self.waiting.len() >= count_max || self.waiting_bytes + waiting.bytes() > bytes_max {
             self.prune();
-        }
-        if self.waiting_bytes + waiting.bytes() > bytes_max {
-            waiting.again = None;
         }
         self.waiting_bytes += waiting.bytes();
         self.waiting.insert(dot.clone(), waiting);
@@ -719,7 +752,9 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     fn prune(&mut self) {
         self.waiting.retain(|_, waiting| waiting.is_wanted());
         self.waiting_bytes = self.waiting.values().map(Waiting::bytes).sum();
-        self.prune_at = (2 * self.waiting.len()).max(PRUNE_AT_MIN);
+        let bytes_min = self.config.live_queue_bytes_max;
+        self.prune_at =
+            ((2 * self.waiting.len()).max(PRUNE_AT_MIN), (2 * self.waiting_bytes).max(bytes_min));
     }
 
     fn no_longer_under_way(&mut self, item: &Incoming) {

@@ -17,6 +17,8 @@ pub struct Deferred {
     due: BTreeSet<(Instant, Dot)>,
     waiting: BTreeMap<Dot, Instant>,
     attempts: BTreeMap<Dot, u32>,
+    /// Whether some attempts may be counted of records that are no longer put off.
+    prunable: bool,
 }
 
 impl Deferred {
@@ -30,46 +32,49 @@ impl Deferred {
             due: BTreeSet::new(),
             waiting: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            prunable: false,
         }
     }
 
     /// Puts a record off as of `now`.
     pub fn put_off(&mut self, dot: Dot, now: Instant) {
-        if let Some(until) = self.waiting.remove(&dot) {
-            self.due.remove(&(until, dot.clone()));
-        }
-        let delay = match self.next_attempt(&dot) {
-            Some(attempt) => {
-                self.delay_min.saturating_mul(1 << attempt.min(20)).min(self.delay_max)
-            }
-            // A peer that takes none of so many is not asked for more of them soon.
-            None => self.delay_max,
-        };
-        self.waiting.insert(dot.clone(), now + delay);
-        self.due.insert((now + delay, dot));
-    }
-
-    /// Counts an attempt at a record, and tells how many there were before; `None` if there is no room to count.
-    fn next_attempt(&mut self, dot: &Dot) -> Option<u32> {
-        if let Some(attempts) = self.attempts.get_mut(dot) {
+        let (delay_min, delay_max) = (self.delay_min, self.delay_max);
+        // A peer that takes none of so many that there is no room to count is not asked for more of them soon.
+        let delay = self.attempts(&dot).map_or(delay_max, |attempts| {
+            let delay = delay_min.saturating_mul(1 << (*attempts).min(20));
             *attempts += 1;
-            return Some(*attempts - 1);
-        }
-        if self.attempts.len() >= self.capacity {
-            // What is put off no longer went together with others, or begins anew.
-            self.attempts.retain(|counted, _| self.waiting.contains_key(counted));
-        }
-        if self.attempts.len() >= self.capacity {
-            return None;
-        }
-        self.attempts.insert(dot.clone(), 1);
-        Some(0)
+            delay.min(delay_max)
+        });
+        self.wait(dot, now + delay);
     }
 
     /// Puts a record off for as long as any: the peer said that it will not take it.
     pub fn put_off_long(&mut self, dot: Dot, now: Instant) {
-        self.attempts.insert(dot.clone(), 20);
-        self.put_off(dot, now);
+        if let Some(attempts) = self.attempts(&dot) {
+            *attempts = 20;
+        }
+        self.wait(dot, now + self.delay_max);
+    }
+
+    fn wait(&mut self, dot: Dot, until: Instant) {
+        if let Some(former) = self.waiting.insert(dot.clone(), until) {
+            self.due.remove(&(former, dot.clone()));
+        }
+        self.due.insert((until, dot));
+    }
+
+    /// How many attempts there were at a record; `None` if there is no room to count.
+    fn attempts(&mut self, dot: &Dot) -> Option<&mut u32> {
+        if self.attempts.len() >= self.capacity && !self.attempts.contains_key(dot) {
+            if std::mem::take(&mut self.prunable) {
+                // What is put off no longer went together with others, or begins anew.
+                self.attempts.retain(|counted, _| self.waiting.contains_key(counted));
+            }
+            if self.attempts.len() >= self.capacity {
+                return None;
+            }
+        }
+        Some(self.attempts.entry(dot.clone()).or_default())
     }
 
     /// The record was taken, or will be sent by other means.
@@ -90,6 +95,7 @@ impl Deferred {
             && let Some((_, dot)) = self.due.pop_first()
         {
             self.waiting.remove(&dot);
+            self.prunable = true;
             taken.push(dot);
         }
         taken
@@ -111,6 +117,12 @@ impl Deferred {
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether a record is put off.
+    #[must_use]
+    pub fn contains(&self, dot: &Dot) -> bool {
+        self.waiting.contains_key(dot)
     }
 
     /// Whether none is put off.
@@ -181,6 +193,23 @@ mod tests {
         // Nothing is counted for ever: what is no longer put off makes room.
         deferred.put_off(dot(4), soon);
         assert_eq!(deferred.next_due(), Some(soon + Duration::from_millis(50)));
+    }
+
+    /// However many are refused, attempts are counted of as many as may be.
+    #[test]
+    fn refused_records_are_counted_up_to_the_cap_as_well() {
+        let (mut deferred, mut now) = (deferred(2), epoch());
+        for seq in 1..=9 {
+            deferred.put_off_long(dot(seq), now);
+        }
+        assert_eq!((deferred.len(), deferred.attempts.len()), (9, 2));
+        now += Duration::from_secs(5);
+        assert_eq!(deferred.take_due(now).len(), 9, "each waits for as long as any");
+        // A refused one stays at the longest delay, until others take its place.
+        deferred.put_off(dot(1), now);
+        assert_eq!(deferred.next_due(), Some(now + Duration::from_secs(5)));
+        deferred.put_off_long(dot(10), now);
+        assert!(deferred.attempts.contains_key(&dot(10)) && deferred.attempts.len() == 2);
     }
 
     #[test]

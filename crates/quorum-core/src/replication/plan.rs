@@ -3,7 +3,7 @@
 //! The one who lacks decides, because only it knows what it already asked for elsewhere. Every dot that some member
 //! within reach holds is wanted of exactly one of them, except what its own coordinator is sending anyway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
@@ -25,6 +25,8 @@ pub struct Reach<'a> {
     pub pushing: &'a [Lineage],
     /// Members that are not sending yet and are likely to begin any moment: what they wrote is left to them.
     pub expected: &'a [PeerId],
+    /// Holders that did not send what was wanted of them: only what nobody else holds is wanted of these.
+    pub slow: &'a BTreeSet<PeerId>,
 }
 
 /// What to ask of whom, so that we end up with all that the holders have.
@@ -35,7 +37,9 @@ pub fn wants(reach: Reach<'_>) -> BTreeMap<PeerId, Frontier> {
     let mut wants: BTreeMap<PeerId, Frontier> = BTreeMap::new();
     for (lineage, lacking) in lacking(&reach) {
         let mut left = lacking;
-        for holder in in_turn(reach.holders, &lineage) {
+        let (slow, quick): (Vec<_>, Vec<_>) =
+            in_turn(reach.holders, &lineage).partition(|holder| reach.slow.contains(*holder));
+        for holder in quick.into_iter().chain(slow) {
             let held = reach.holders[holder].of(&lineage).cloned().unwrap_or_default();
             let theirs = left.common(&held);
             if !theirs.is_empty() {
@@ -110,7 +114,14 @@ mod tests {
     ) -> Vec<(PeerId, Frontier)> {
         let holders = holders.iter().map(|(name, held)| (peer(name), held.clone())).collect();
         let current = &lineage("us", 2);
-        let reach = Reach { ours, current, holders: &holders, pushing, expected: &[] };
+        let reach = Reach {
+            ours,
+            current,
+            holders: &holders,
+            pushing,
+            expected: &[],
+            slow: &BTreeSet::new(),
+        };
         wants(reach).into_iter().collect()
     }
 
@@ -126,6 +137,7 @@ mod tests {
             holders: &holders,
             pushing: &[],
             expected: &expected,
+            slow: &BTreeSet::new(),
         };
         let dead = holding(&[(lineage("dead", 1), vec![(1, 2)])]);
         assert_eq!(wants(reach), [(peer("b"), dead)].into_iter().collect());
@@ -180,5 +192,25 @@ mod tests {
         let holders = [("b", held.clone()), ("c", held)];
         let wanted = plan(&Frontier::new(), &holders, &[]);
         assert_eq!(wanted.len(), 2, "both are asked");
+    }
+
+    #[test]
+    fn of_a_slow_holder_only_what_nobody_else_holds_is_wanted() {
+        let dead = lineage("dead", 1);
+        let held = |last| holding(&[(dead.clone(), vec![(1, last)])]);
+        let holders = [(peer("b"), held(9)), (peer("c"), held(6))].into_iter().collect();
+        let (ours, current) = (Frontier::new(), lineage("us", 2));
+        let slow = BTreeSet::from([peer("b")]);
+        let (pushing, expected) = (&[], &[]);
+        let reach = Reach {
+            ours: &ours,
+            current: &current,
+            holders: &holders,
+            pushing,
+            expected,
+            slow: &slow,
+        };
+        let last = holding(&[(dead.clone(), vec![(7, 9)])]);
+        assert_eq!(wants(reach), [(peer("b"), last), (peer("c"), held(6))].into_iter().collect());
     }
 }

@@ -459,6 +459,42 @@ fn a_write_that_joins_an_earlier_one_is_not_stamped_anew() {
     assert_eq!(mesh.network.sent().len(), 1);
 }
 
+/// A store that never gives a write a second place: its disk hangs.
+struct NeverAgain(MemoryStore);
+
+impl LocalStore for NeverAgain {
+    type Op = KeyValue;
+    type Error = MemoryStoreError;
+    type Durable = <MemoryStore as LocalStore>::Durable;
+
+    async fn stage(&self, op: KeyValue) -> Result<Staged<Self::Durable>, MemoryStoreError> {
+        self.0.stage(op).await
+    }
+
+    async fn restamp(
+        &self,
+        _record: &Record,
+        _above: &Version,
+    ) -> Result<Staged<Self::Durable>, MemoryStoreError> {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_while_a_write_is_stamped_anew_delays_the_verdict_to_the_deadline_at_most() {
+    let superseded = vec![Script::superseded(ms(10), newer(50))];
+    let mesh = Mesh::new(2, [superseded.clone(), superseded]);
+    let peers = ["n2", "n3"].map(peer).into();
+    let (policy, store) = (mesh.writer.policy().clone(), NeverAgain(mesh.store.clone()));
+    let parts = (mesh.network.clone(), mesh.clock.clone(), Arc::new(crate::Silent));
+    let writer = QuorumWriter::new(policy, peer("n1"), peers, store, parts.0, parts.1, parts.2);
+    let writer = writer.expect("a sound member list");
+    let commit = writer.commit(KeyValue::new("key", "value"), CommitOptions::default());
+    let (_, cause) = indeterminate(Executor::new(mesh.clock.clone()).block_on(commit));
+    assert_eq!(cause, missed(1, 2, QuorumFailureReason::Superseded));
+    assert_eq!(mesh.elapsed(), TIMEOUT);
+}
+
 /// Drives the write of `mesh` that was found here by its id.
 fn resume(mesh: &Mesh, overwritten: bool, options: CommitOptions) -> Outcome {
     let record = mesh.store.current("key").expect("written before");

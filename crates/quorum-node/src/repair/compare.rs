@@ -50,6 +50,11 @@ pub(crate) fn differences(
     found
 }
 
+/// Where to go on behind an answer for a range that is not all of it, and ends at `last`; nowhere if that leads no further.
+pub(crate) fn further(after: Option<&Bytes>, last: Option<Bytes>) -> Option<Bytes> {
+    last.filter(|last| Some(last) > after)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +97,16 @@ mod tests {
     fn a_tombstone_that_may_be_purged_is_no_difference() {
         let (ours, theirs) = ([], [tombstone("a", 5), tombstone("b", 7)]);
         assert_eq!(differences(&ours, &theirs, Hlc::from_millis(5)), [newer("b")]);
+    }
+
+    /// A peer that tells of the same keys again would be asked for ever.
+    #[test]
+    fn an_answer_that_leads_no_further_is_the_last_one() {
+        let key = |key: &'static [u8]| Bytes::from_static(key);
+        assert_eq!(further(None, Some(key(b"a"))), Some(key(b"a")));
+        assert_eq!(further(Some(&key(b"a")), Some(key(b"b"))), Some(key(b"b")));
+        for last in [None, Some(key(b"a")), Some(key(b"b"))] {
+            assert_eq!(further(Some(&key(b"b")), last), None);
+        }
     }
 }

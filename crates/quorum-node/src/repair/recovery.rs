@@ -63,11 +63,11 @@ impl RecoveryWatch {
         self.state.lock().progress
     }
 
-    /// Looks at the others, and lets the node count once nothing stands against it.
+    /// Looks at the others, and at which of them are forgotten, and lets the node count once nothing stands against it.
     pub(crate) async fn look(
         &self,
         store: &Store,
-        peers: impl FnOnce() -> Vec<PeerStatus>,
+        peers: impl FnOnce() -> (Vec<PeerStatus>, Vec<PeerId>),
         policies: &Policies,
     ) {
         let recovery = store.recovery();
@@ -76,7 +76,8 @@ impl RecoveryWatch {
             return;
         }
         let us = store.lineage().origin;
-        let why = self.state.lock().counts(recovery, store, &us, &peers(), policies);
+        let (peers, forgotten) = peers();
+        let why = self.state.lock().counts(recovery, store, &us, (&peers, &forgotten), policies);
         let Some(why) = why else { return };
         match store.complete(&us, recovery).await {
             Ok(true) => tracing::info!("{why}"),
@@ -93,7 +94,7 @@ impl State {
         recovery: Recovery,
         store: &Store,
         us: &Origin,
-        peers: &[PeerStatus],
+        (peers, forgotten): (&[PeerStatus], &[PeerId]),
         policies: &Policies,
     ) -> Option<&'static str> {
         let n = peers.len() + 1;
@@ -106,12 +107,18 @@ impl State {
             return progress.is_over.then_some(why);
         }
         let needed = RecoveryTargets::needed(n, policies.smallest_w());
-        let progress = self.refill(store, peers, needed);
+        let sources: Vec<_> = peers.iter().map(|peer| seen(peer, forgotten)).collect();
+        let progress = self.refill(store, sources, needed);
         progress.is_over.then_some("recovered: this node's acks and answers count again")
     }
 
-    fn refill(&mut self, store: &Store, peers: &[PeerStatus], needed: usize) -> RecoveryProgress {
-        let progress = self.targets.look(&store.frontier(), peers.iter().map(seen), needed);
+    fn refill(
+        &mut self,
+        store: &Store,
+        sources: Vec<(&PeerId, Source<'_>)>,
+        needed: usize,
+    ) -> RecoveryProgress {
+        let progress = self.targets.look(&store.frontier(), sources, needed);
         let is_far = progress.missing.abs_diff(self.logged) > self.logged / 10;
         if !matches!(self.progress, Progress::Recovering(_)) || is_far {
             self.logged = progress.missing;
@@ -145,13 +152,34 @@ fn witness(peer: &PeerStatus) -> Option<Witness<'_>> {
     })
 }
 
-fn seen(peer: &PeerStatus) -> (&PeerId, Source<'_>) {
+fn seen<'a>(peer: &'a PeerStatus, forgotten: &[PeerId]) -> (&'a PeerId, Source<'a>) {
     let life = peer.lineage.as_ref().map(|lineage| &lineage.origin);
+    // One that is still being served may yet bring something.
+    let is_cut_off = peer.connected_since.is_none() && peer.served.is_none();
     let source = match (life, &peer.frontier) {
+        _ if is_cut_off && forgotten.contains(&peer.peer) => Source::Gone,
         _ if peer.connected_since.is_none() => Source::Away,
         (Some(life), Some(frontier)) if peer.counts => Source::Complete(life, frontier),
         (Some(life), Some(_)) => Source::Recovering(life),
         _ => Source::Away,
     };
     (&peer.peer, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_forgotten_peer_is_gone_once_no_connection_with_it_is_left() {
+        let name = PeerId::new("n2").expect("a name");
+        let mut peer = PeerStatus::unknown(name.clone(), String::new());
+        let forgotten = [name];
+        assert_eq!(seen(&peer, &[]).1, Source::Away);
+        assert_eq!(seen(&peer, &forgotten).1, Source::Gone);
+        peer.connected_since = Some(Instant::now());
+        assert_eq!(seen(&peer, &forgotten).1, Source::Away);
+    }
 }

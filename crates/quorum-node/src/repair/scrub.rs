@@ -16,12 +16,15 @@ use quorum_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Difference, differences};
+use super::compare::{Difference, differences, further};
 use crate::service::Service;
 use crate::store::{RangeSum, ScrubPage, Store, StoreError};
 
 /// How long a peer may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers for the range of one page, at most: a peer may hold more there than this member does, without end if it likes. The
+/// next pass finds what is beyond.
+const ANSWERS_MAX: usize = 64;
 /// How often keys are looked at that somebody found damaged.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long after a vain attempt a damaged record is tried again: whoever has it intact may be back.
@@ -259,7 +262,7 @@ impl Scrub {
         through: Option<Bytes>,
         ignored: Hlc,
     ) {
-        loop {
+        for _ in 0..ANSWERS_MAX {
             let question = Question::Range { after: after.clone(), through: through.clone() };
             let Answer::Range { entries: theirs, is_complete } = self.ask(peer, question).await
             else {
@@ -273,10 +276,10 @@ impl Scrub {
             for difference in differences(&ours, &theirs, ignored) {
                 self.settle_one(peer, difference).await;
             }
-            if is_complete || last.is_none() {
-                return;
+            match further(after.as_ref(), last) {
+                Some(next) if !is_complete => after = Some(next),
+                _ => return,
             }
-            after = last;
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) async fn round(service: &Service) {
         watermark: service.watermark(),
         grace: service.config().repair.tombstone_grace,
         us: &service.config().node.name,
-        counted: &service.counted_peers(),
+        counted: &|| service.counted_peers(),
     };
     match round.run().await {
         0 => {}
@@ -39,8 +39,8 @@ pub(crate) struct Round<'a> {
     pub(crate) grace: Duration,
     /// This node.
     pub(crate) us: &'a PeerId,
-    /// The peers whose data is waited for.
-    pub(crate) counted: &'a [PeerStatus],
+    /// The peers whose data is waited for, now.
+    pub(crate) counted: &'a (dyn Fn() -> Vec<PeerStatus> + Sync),
 }
 
 impl Round<'_> {
@@ -70,15 +70,14 @@ impl Round<'_> {
 
         self.close(of_age).await?;
 
-        let others = self.counted.iter().map(|peer| peer.peer.clone());
-        let members: Vec<PeerId> = others.chain([self.us.clone()]).collect();
+        // Asked for each time: of whom nobody waited for before, a next life may have been met meanwhile.
         let is_first = !store.has_claimed();
-        if let Some(stable) = watermark.stable(&store.frontier(), &members, is_first) {
+        if let Some(stable) = watermark.stable(&store.frontier(), &self.members(), is_first) {
             store.set_stable(stable).await?;
         }
         let settled = match planted::is(Bug::PurgedByClock) {
             true => Some(of_age),
-            false => watermark.settled(store.stable(), self.counted, store.clock().now()),
+            false => watermark.settled(store.stable(), &(self.counted)(), store.clock().now()),
         };
         let Some(settled) = settled else { return Ok(0) };
         let up_to = settled.min(of_age);
@@ -90,17 +89,24 @@ impl Round<'_> {
         Ok(purged)
     }
 
+    /// All that count, this node included.
+    fn members(&self) -> Vec<PeerId> {
+        let others = (self.counted)().into_iter().map(|peer| peer.peer);
+        others.chain([self.us.clone()]).collect()
+    }
+
     /// Promises to issue nothing at or below `hlc` any more, if everything that was issued until then can be named.
     async fn close(&self, hlc: Hlc) -> Result<(), StoreError> {
-        let (store, peers) = (self.store, self.counted);
+        let store = self.store;
+        let own_earlier = || own_earlier(store, &(self.counted)());
         let current = store.lineage();
         let already = self.watermark.close_of(&current.origin).map(|close| close.hlc);
-        if already.is_some_and(|already| already >= hlc) || own_earlier(store, peers).is_none() {
+        if already.is_some_and(|already| already >= hlc) || own_earlier().is_none() {
             return Ok(());
         }
         let (lineage, issued) = store.close_clock(hlc).await?;
         // Looked at again: a start or a life may have ended meanwhile.
-        if let Some(mut covers) = own_earlier(store, peers).filter(|_| lineage == store.lineage()) {
+        if let Some(mut covers) = own_earlier().filter(|_| lineage == store.lineage()) {
             if issued > 0 {
                 covers.insert_range(&lineage, 1, issued);
             }
@@ -143,11 +149,14 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
 
-    use quorum_core::{Clock, Epoch, Incarnation, Origin, Sleep};
+    use parking_lot::Mutex;
+    use quorum_core::{Clock, ClockGuard, ClusterId, Epoch, Incarnation, Origin, Silent, Sleep};
     use quorum_transport::TokioClock;
 
     use super::*;
     use crate::local_mesh::LocalMesh;
+    use crate::store::engine::memory::MemoryDisk;
+    use crate::store::{StoreConfig, StoreIdentity, StoreSeams};
 
     fn lineage(node: &str, life: u8, start: u64) -> Lineage {
         let node = PeerId::new(node).expect("a name");
@@ -177,6 +186,43 @@ mod tests {
         assert_eq!(earlier(&now, ours, [Some(&more)]), None);
         let gap = holding(&[(&before, vec![(1, 1), (3, 3)].into())]);
         assert_eq!(earlier(&now, gap.clone(), [Some(&gap)]), None);
+    }
+
+    /// While the clock is closed, a member is met that nobody waited for before.
+    #[tokio::test]
+    async fn a_member_that_is_met_during_a_round_counts_in_it() {
+        let [us, second] = ["n1", "n2"].map(|name| PeerId::new(name).expect("a name"));
+        let cluster = ClusterId::from_bytes([1; 16]);
+        let seams = StoreSeams {
+            clock: Arc::new(TokioClock::new()),
+            guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
+            observer: Arc::new(Silent),
+            random: Arc::new(crate::SystemRandom),
+        };
+        let identity = StoreIdentity { cluster, node: us.clone() };
+        let engine = MemoryDisk::new().engine();
+        let store = Store::open_on(engine, &identity, StoreConfig::default(), seams);
+        let store = store.expect("memory opens");
+        store.set_recovery(Recovery::Complete).await.expect("the disk works");
+        let (watermark, origin) = (Watermark::default(), store.lineage().origin);
+        let is_met = |hlc: Option<Close>| match hlc {
+            Some(_) => vec![PeerStatus::unknown(second.clone(), String::new())],
+            None => Vec::new(),
+        };
+        let counted = || is_met(watermark.close_of(&origin));
+        let round = Round {
+            store: &store,
+            watermark: &watermark,
+            grace: Duration::ZERO,
+            us: &us,
+            counted: &counted,
+        };
+        round.run().await;
+        assert!(watermark.close_of(&origin).is_some());
+        assert_eq!(store.stable(), Hlc::ZERO, "nothing is known of what the second has closed");
+        let alone = Round { counted: &Vec::new, ..round };
+        alone.run().await;
+        assert!(store.stable() > Hlc::ZERO);
     }
 
     /// The machine's clock, whose wall time is ahead by as many seconds as the test says.

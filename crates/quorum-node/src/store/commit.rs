@@ -129,10 +129,17 @@ impl Committer {
         let mut answers = Vec::with_capacity(jobs.len());
         let _until_synced: Vec<Span> = jobs.iter().filter_map(sync_span).collect();
         for job in jobs {
-            let answer = enter(&mut draft, job).map_err(|error| shared.fail(&error))?;
-            answers.push(answer);
+            match enter(&mut draft, job) {
+                Ok(answer) => answers.push(answer),
+                // Whoever waits for this job is told by getting no answer; the others go on.
+                Err(error @ StoreError::Unreadable { .. }) => draft.found_unreadable(error),
+                Err(error) => return Err(shared.fail(&error)),
+            }
         }
         let finished = draft.finish().map_err(|error| shared.fail(&error))?;
+        if let Some(error) = &finished.unreadable {
+            shared.found_unreadable(error);
+        }
         let is_synced = self.commit(finished)?;
         self.answer(answers, is_synced);
         Ok(())
@@ -293,7 +300,7 @@ fn sync_span(job: &Job) -> Option<Span> {
 fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
     Ok(match job {
         Job::Stage { record, key, is_tombstone, done, .. } => {
-            match draft.merge(&record, &key, is_tombstone, &[])? {
+            match draft.stage(&record, &key, is_tombstone)? {
                 Reply::Stored | Reply::Superseded { .. } | Reply::Drift => {}
                 refused => {
                     let reason = format!("{} was not taken here: {refused:?}", record.dot);

@@ -43,11 +43,15 @@ pub struct StoreConfig {
     /// How long a write id is remembered, by the time in its version.
     pub write_id_horizon: Duration,
     /// Intervals a lineage's frontier may fall into before records that would add one are answered
-    /// [`Busy::Gaps`](quorum_core::Busy::Gaps).
+    /// [`Busy::Kept`](quorum_core::Busy::Kept), and dots without one [`Busy::Gaps`](quorum_core::Busy::Gaps).
     pub intervals_max: usize,
+    /// The same for all lineages together: the frontier must fit into a frame. What comes in order is always taken, and as
+    /// many again where that closes gaps.
+    pub intervals_in_all_max: usize,
     /// Changes that can still be followed from; older ones are forgotten.
     pub changes_max: u64,
-    /// Lineages the store keeps a frontier for; records of further ones are refused.
+    /// Lineages the store keeps a frontier for; records of further ones are refused. With as long names as there may be, so
+    /// many take 3.2 of the 4 MiB that a frame has.
     pub lineages_max: usize,
 }
 
@@ -69,8 +73,9 @@ impl Default for StoreConfig {
             clock_skew_max: Duration::from_secs(300),
             write_id_horizon: Duration::from_secs(24 * 60 * 60),
             intervals_max: 4_096,
+            intervals_in_all_max: 65_536,
             changes_max: 100_000,
-            lineages_max: 65_536,
+            lineages_max: 32_768,
         }
     }
 }

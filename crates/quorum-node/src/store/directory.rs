@@ -1,7 +1,7 @@
 //! The data directory as files: who may open it, in which format it is, and whether it was closed.
 //!
 //! ```text
-//! LOCK     held by the process that has the store open
+//! LOCK     held by the process that has the store open, until the last reader of it has ended
 //! FORMAT   the format of everything beside it
 //! NEW      there only until the first start is synced: the engine may be half made, and nothing in it counts
 //! CLEAN    there only between a close and the next start: the number of the last commit
@@ -11,11 +11,17 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::OpenError;
 use super::schema::{FORMAT, FORMAT_MIN, FORMAT_WITHOUT_LOG};
 
 const LOCK_FILE: &str = "LOCK";
+/// How often a lock is tried that is held, and how long after one another: a store that was just closed may still have a
+/// reader.
+const LOCK_ATTEMPTS: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 const FORMAT_FILE: &str = "FORMAT";
 const NEW_FILE: &str = "NEW";
 const CLEAN_FILE: &str = "CLEAN";
@@ -30,31 +36,45 @@ const FORMAT_PREFIX: &str = "quorum store format ";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    lock: Lock,
+}
+
+/// Keeps others out of a directory until the last clone is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Lock {
     /// The lock ends with the file.
-    _lock: File,
+    _file: Arc<File>,
+}
+
+impl Lock {
+    fn take(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(LOCK_FILE);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(OpenError::io("open", &path))?;
+        let mut attempts = LOCK_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: Arc::new(file) }),
+                Err(fs::TryLockError::WouldBlock) if attempts > 0 => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(OpenError::Locked { directory: directory.to_owned() });
+                }
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(OpenError::io("lock", &path)(error));
+                }
+            }
+        }
+    }
 }
 
 impl Directory {
     /// Locks a data directory; makes one of a path that is empty or missing.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
-        let lock_path = path.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(OpenError::io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { directory: path.to_owned() });
-            }
-            Err(fs::TryLockError::Error(error)) => {
-                return Err(OpenError::io("lock", &lock_path)(error));
-            }
-        }
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        create_directory(path)?;
+        let directory = Self { path: path.to_owned(), lock: Lock::take(path)? };
         directory.check_format()?;
         Ok(directory)
     }
@@ -62,6 +82,11 @@ impl Directory {
     /// Whether there is a store of any format at this path.
     pub(crate) fn is_store(path: &Path) -> bool {
         path.join(FORMAT_FILE).exists()
+    }
+
+    /// For whoever reads the directory longer than it is open.
+    pub(crate) fn lock(&self) -> Lock {
+        self.lock.clone()
     }
 
     /// Where it is.
@@ -123,7 +148,7 @@ impl Directory {
         }
     }
 
-    /// Says that the store was closed after its last commit, and lets go of the directory.
+    /// Says that the store was closed after its last commit, and lets go of the directory but for its readers.
     pub(crate) fn mark_clean(self, last_commit: u64) -> Result<(), OpenError> {
         write_whole(&self.path.join(CLEAN_FILE), &format!("{last_commit}\n"))
     }
@@ -155,7 +180,8 @@ impl Directory {
         }
     }
 
-    /// The engine's directory of an older format becomes that of the tables. May be cut short, and done again.
+    /// The engine's directory of an older format becomes that of the tables. May be cut short, and done again: a name is durable
+    /// where the directory comes to before it is gone where it was.
     fn move_tables(&self, found: u32) -> Result<(), OpenError> {
         let (engine, moved) = (self.engine_path(), self.path.join(MOVED_DIRECTORY));
         let tables = engine.join(TABLES_DIRECTORY);
@@ -166,16 +192,16 @@ impl Directory {
         if !self.path.join(CLEAN_FILE).exists() {
             return Err(OpenError::OlderFormatNotClosed { directory: self.path.clone(), found });
         }
-        let rename = |from: &Path, to: &Path| {
-            fs::rename(from, to).map_err(OpenError::io("rename", from))?;
-            sync_directory(&self.path)
-        };
+        let rename =
+            |from: &Path, to: &Path| fs::rename(from, to).map_err(OpenError::io("rename", from));
         if !moved.exists() {
             rename(&engine, &moved)?;
+            sync_directory(&self.path)?;
         }
-        fs::create_dir_all(&engine).map_err(OpenError::io("create", &engine))?;
+        create_directory(&engine)?;
         rename(&moved, &tables)?;
-        sync_directory(&engine)
+        sync_directory(&engine)?;
+        sync_directory(&self.path)
     }
 
     /// A directory without a format is a new one if nothing else is in it.
@@ -209,14 +235,98 @@ fn write_whole(path: &Path, text: &str) -> Result<(), OpenError> {
     sync_directory(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
+/// Makes a directory, with those above it that are missing, and their names durable.
+pub(crate) fn create_directory(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    create_directory(parent)?;
+    fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+    sync_directory(parent)
+}
+
 /// Makes created, renamed and removed names in a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    #[cfg(test)]
+    tests::note_sync(path);
     File::open(path).and_then(|directory| directory.sync_all()).map_err(OpenError::io("sync", path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::ffi::{OsStr, OsString};
+
     use super::*;
+    use crate::store::StoreConfig;
+    use crate::store::engine::Engine;
+    use crate::store::open::open_engine;
+
+    /// A directory that was synced, and the names that were in it then.
+    type Synced = (PathBuf, BTreeSet<OsString>);
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<Synced>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note_sync(path: &Path) {
+        SYNCED.with_borrow_mut(|synced| synced.push((path.to_owned(), names(path))));
+    }
+
+    fn names(path: &Path) -> BTreeSet<OsString> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).collect()
+    }
+
+    fn directories(path: &Path, found: &mut Vec<PathBuf>) {
+        for name in names(path) {
+            let path = path.join(name);
+            if path.is_dir() {
+                directories(&path, found);
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_new_directories_are_durable() {
+        let above = tempfile::tempdir().expect("a temporary directory");
+        let opened = open_engine(&above.path().join("some/data"), &StoreConfig::default());
+        let _open = opened.expect("a new store");
+        let mut found = Vec::new();
+        directories(above.path(), &mut found);
+        assert!(found.iter().any(|path| path.ends_with("blobs")), "{found:?}");
+        let synced = SYNCED.take();
+        for path in found {
+            let (parent, name) = (path.parent().expect("below"), path.file_name().expect("named"));
+            let is_durable = |(at, names): &Synced| at == parent && names.contains(name);
+            assert!(synced.iter().any(is_durable), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_moved_directory_is_durable_where_it_comes_to_before_it_is_gone_where_it_was() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let at = path.path();
+        fs::create_dir(at.join(ENGINE_DIRECTORY)).expect("writable");
+        fs::write(at.join(FORMAT_FILE), "quorum store format 2\n").expect("writable");
+        fs::write(at.join(CLEAN_FILE), "1\n").expect("writable");
+        let directory = Directory::open(at).expect("taken over");
+        let engine = directory.engine_path();
+        let synced = SYNCED.take();
+        let there = synced.iter().position(|(path, names)| {
+            *path == engine && names.contains(OsStr::new(TABLES_DIRECTORY))
+        });
+        let gone = synced.iter().position(|(path, names)| {
+            path == at
+                && names.contains(OsStr::new(ENGINE_DIRECTORY))
+                && !names.contains(OsStr::new(MOVED_DIRECTORY))
+        });
+        assert!(there.is_some() && there < gone, "{synced:?}");
+    }
 
     #[test]
     fn a_directory_admits_one_at_a_time() {
@@ -229,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_admits_nobody_before_its_last_reader_has_ended() {
+        let path = tempfile::tempdir().expect("a temporary directory");
+        let opened = open_engine(path.path(), &StoreConfig::default());
+        let (directory, engine) = opened.expect("a new store");
+        let reader = engine.view();
+        drop(engine);
+        directory.mark_clean(0).expect("writable");
+        let second = Directory::open(path.path());
+        assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
+        drop(reader);
+        Directory::open(path.path()).expect("free again");
+    }
+
+    #[test]
     fn a_later_format_and_foreign_files_are_refused() {
         let path = tempfile::tempdir().expect("a temporary directory");
         fs::write(path.path().join("notes.txt"), "mine").expect("writable");
@@ -237,9 +361,9 @@ mod tests {
 
         let path = tempfile::tempdir().expect("a temporary directory");
         drop(Directory::open(path.path()).expect("a new directory"));
-        fs::write(path.path().join(FORMAT_FILE), "quorum store format 4\n").expect("writable");
+        fs::write(path.path().join(FORMAT_FILE), "quorum store format 5\n").expect("writable");
         let refused = Directory::open(path.path());
-        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 4, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::NewerFormat { found: 5, .. })), "{refused:?}");
     }
 
     #[test]

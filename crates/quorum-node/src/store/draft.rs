@@ -2,6 +2,9 @@
 //!
 //! The draft sees the newest state, the jobs before it in the same commit included, so that merging many records of
 //! one key in one commit gives what merging them one by one would. It does no I/O but reads.
+//!
+//! What cannot be read is the trouble of the job that needs it: a job reads before it changes anything, so one that ends with
+//! an error leaves the draft as if it had never been there, and nothing is put over what might be newer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -44,6 +47,8 @@ const CHANGES_TRIM_STEP: u64 = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
+    /// How many intervals it has in all.
+    pub(crate) intervals: usize,
     /// The durable bound at or above every timestamp this store must not issue again.
     pub(crate) bound: Hlc,
     /// The newest records of keys that were written of late.
@@ -64,6 +69,8 @@ struct Outcome {
     newer: Option<Version>,
     /// The time of the tombstone that is there.
     tombstone: Option<Hlc>,
+    /// The time of the newest write that is known by the same id.
+    executed: Option<Hlc>,
 }
 
 /// A commit in the making.
@@ -93,6 +100,8 @@ pub(crate) struct Finished {
     pub(crate) covered: Vec<(LineageNumber, u64, u64)>,
     /// Logs that become shorter.
     pub(crate) trimmed: Vec<(LineageNumber, u64)>,
+    /// What could not be read first.
+    pub(crate) unreadable: Option<StoreError>,
 }
 
 impl<'a> Draft<'a> {
@@ -107,7 +116,8 @@ impl<'a> Draft<'a> {
         Self { held, view, lineages, config, touched, seen, changes, log, finished }
     }
 
-    /// Merges a record, and covers its dot and the dots it stands for unless it is refused.
+    /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused. One that would have to
+    /// be compared with what cannot be read may come again.
     pub(crate) fn merge(
         &mut self,
         record: &Record,
@@ -115,36 +125,68 @@ impl<'a> Draft<'a> {
         is_tombstone: bool,
         covers: &[(Lineage, SeqSet)],
     ) -> Result<Reply, StoreError> {
+        match self.merge_as(record, key, is_tombstone, covers, false) {
+            Err(error @ StoreError::Unreadable { .. }) => {
+                self.found_unreadable(error);
+                Ok(Reply::Busy { reason: Busy::Disk })
+            }
+            merged => merged,
+        }
+    }
+
+    /// Merges a local write.
+    pub(crate) fn stage(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_tombstone: bool,
+    ) -> Result<Reply, StoreError> {
+        self.merge_as(record, key, is_tombstone, &[], true)
+    }
+
+    /// Notes that something could not be read.
+    pub(crate) fn found_unreadable(&mut self, error: StoreError) {
+        self.finished.unreadable.get_or_insert(error);
+    }
+
+    fn merge_as(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_tombstone: bool,
+        covers: &[(Lineage, SeqSet)],
+        is_local: bool,
+    ) -> Result<Reply, StoreError> {
         if self.is_too_old(record) {
             return Ok(Reply::Refused { reason: Refusal::TooOld });
         }
         let Some(lineage) = self.number(&record.dot.lineage) else {
             return Ok(Reply::Refused { reason: Refusal::Policy });
         };
+        // One that stands for others too may close what they leave open.
+        let intervals_max = self.intervals_max(lineage, if covers.is_empty() { 1 } else { 2 });
         let held = self.held.frontier.entry(lineage).or_default();
         let is_covered = held.contains(record.dot.seq);
-        // One that stands for others too may close what they leave open.
-        let intervals_max =
-            self.config.intervals_max.saturating_mul(if covers.is_empty() { 1 } else { 2 });
         if !is_covered && adds_interval(held, record.dot.seq, intervals_max) {
-            return self.merge_beyond(record, key, is_tombstone, lineage);
+            return self.merge_beyond(record, key, is_tombstone, lineage, is_local);
         }
         if let Some(reply) = self.refuse_covers(covers) {
             return Ok(reply);
         }
+        let outcome = self.outcome_as(record, key, is_local)?;
+        let executed = outcome.executed;
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        let outcome = self.outcome(record, key)?;
         let reply = match (outcome.merged, outcome.newer) {
             // The tombstone was here and is purged: what it stands for is as void here as it is itself.
             (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
-                self.remember(record, lineage, key)?;
+                self.remember(record, lineage, key, executed);
                 return Ok(Reply::Stored);
             }
             // It was overwritten here by a delete that is purged by now.
             (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
                 self.cover_all(covers, Some((key, record.hlc)));
-                self.remember(record, lineage, key)?;
+                self.remember(record, lineage, key, executed);
                 let origin = record.dot.lineage.origin.clone();
                 let version = Version { hlc: self.held.purged, origin };
                 return Ok(Reply::Superseded { version, is_same_write: false });
@@ -160,7 +202,8 @@ impl<'a> Draft<'a> {
             }
             (Merged::Duplicate, _) => Reply::Stored,
             (Merged::Superseded, Some(version)) => {
-                Reply::Superseded { version, is_same_write: self.is_executed_later(record)? }
+                let is_same_write = executed.is_some_and(|executed| executed > record.hlc);
+                Reply::Superseded { version, is_same_write }
             }
             (Merged::Drift { replaces }, _) => {
                 if replaces {
@@ -179,29 +222,31 @@ impl<'a> Draft<'a> {
             self.cover(lineage, first, record.dot.seq, about);
         }
         // Also where the dot was covered by the record of a later write: what is counted as a copy must be known by its id.
-        self.remember(record, lineage, key)?;
+        self.remember(record, lineage, key, executed);
         self.cover_all(covers, Some((key, record.hlc)));
         Ok(reply)
     }
 
-    /// Merges a record for whose dot there is no room in the frontier, and says so. A snapshot brings as many scattered dots
-    /// as there are keys: once all its records are here, its claim covers every one of them and closes the gaps.
+    /// Merges a record for whose dot there is no room in the frontier: it is kept, and not promised. A snapshot brings as many
+    /// scattered dots as there are keys: once all its records are here, its claim covers every one of them and closes the
+    /// gaps.
     fn merge_beyond(
         &mut self,
         record: &Record,
         key: &RecordKey,
         is_tombstone: bool,
         lineage: LineageNumber,
+        is_local: bool,
     ) -> Result<Reply, StoreError> {
+        let outcome = self.outcome_as(record, key, is_local)?;
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        let outcome = self.outcome(record, key)?;
         if matches!(outcome.merged, Merged::Newest | Merged::Drift { replaces: true }) {
             self.put(record, lineage, key, is_tombstone, outcome.tombstone);
             self.finished.records += 1;
         }
         self.seen = self.seen.max(record.hlc);
-        self.remember(record, lineage, key)?;
-        Ok(Reply::Busy { reason: Busy::Gaps })
+        self.remember(record, lineage, key, outcome.executed);
+        Ok(Reply::Busy { reason: Busy::Kept })
     }
 
     /// Covers dots for which there is no record: those of a snapshot, which the log knows nothing about.
@@ -279,6 +324,8 @@ impl<'a> Draft<'a> {
     /// Removes the oldest tombstones up to a time, as far as they are still the newest of their keys. Tells how many, and
     /// whether there are no more. That they are purged must be durable by then: their log entries are void from now on.
     pub(crate) fn purge(&mut self, up_to: Hlc) -> Result<(u64, bool), StoreError> {
+        // What was removed before something could not be read stays removed.
+        self.finished.wants_sync = true;
         let up_to = up_to.min(self.held.purged);
         let end = tombstone_key(up_to.next(), &[]);
         let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
@@ -297,7 +344,6 @@ impl<'a> Draft<'a> {
             }
             self.finished.batch.remove(Space::Tombstones, at);
         }
-        self.finished.wants_sync = true;
         Ok((purged, is_all))
     }
 
@@ -339,6 +385,7 @@ impl<'a> Draft<'a> {
         if replaces {
             self.finished.wants_sync = true;
             self.finished.records += 1;
+            self.seen = self.seen.max(record.hlc);
             self.put(record, number, &key, is_tombstone, tombstone);
         }
         Ok(replaces)
@@ -415,7 +462,9 @@ impl<'a> Draft<'a> {
             let last = self.held.changes;
             let value = encode_changes(&self.changes);
             self.finished.batch.put(Space::Changes, change_key(last), value);
-            self.trim_changes()?;
+            if let Err(error) = self.trim_changes() {
+                self.found_unreadable(error);
+            }
             self.finished.batch.put(Space::Meta, meta::CHANGES, encode_u64(last));
         }
         for (lineage, mut entries) in std::mem::take(&mut self.log) {
@@ -439,6 +488,24 @@ impl<'a> Draft<'a> {
         Ok(self.finished)
     }
 
+    /// What merging says. A local write has a version above everything that was ever here, so that it is the newest also where
+    /// that cannot be read.
+    fn outcome_as(
+        &mut self,
+        record: &Record,
+        key: &RecordKey,
+        is_local: bool,
+    ) -> Result<Outcome, StoreError> {
+        match self.outcome(record, key) {
+            Err(error @ StoreError::Unreadable { .. }) if is_local => {
+                self.found_unreadable(error);
+                let merged = Merged::Newest;
+                Ok(Outcome { merged, newer: None, tombstone: None, executed: None })
+            }
+            outcome => outcome,
+        }
+    }
+
     /// What merging says, with what is there.
     fn outcome(&mut self, record: &Record, key: &RecordKey) -> Result<Outcome, StoreError> {
         let incoming = Contender {
@@ -446,8 +513,10 @@ impl<'a> Draft<'a> {
             origin: &record.dot.lineage.origin,
             digest: &record.digest,
         };
+        let executed = self.executed(record)?;
         let Some(head) = self.head(key)? else {
-            return Ok(Outcome { merged: merge(None, incoming), newer: None, tombstone: None });
+            let merged = merge(None, incoming);
+            return Ok(Outcome { merged, newer: None, tombstone: None, executed });
         };
         let lineages = self.lineages.read();
         let origin = &lineages.name(head.lineage)?.origin;
@@ -455,7 +524,8 @@ impl<'a> Draft<'a> {
         let merged = merge(Some(current), incoming);
         let newer = (merged == Merged::Superseded)
             .then(|| Version { hlc: head.hlc, origin: origin.clone() });
-        Ok(Outcome { merged, newer, tombstone: head.is_tombstone.then_some(head.hlc) })
+        let tombstone = head.is_tombstone.then_some(head.hlc);
+        Ok(Outcome { merged, newer, tombstone, executed })
     }
 
     /// The newest record of a key, without its payload.
@@ -524,29 +594,25 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Whether the same write was taken under a newer version.
-    fn is_executed_later(&self, record: &Record) -> Result<bool, StoreError> {
+    /// The time of the newest write that is known by the id of this one.
+    fn executed(&self, record: &Record) -> Result<Option<Hlc>, StoreError> {
         let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
-        let known = self.newest(Space::Writes, &write_id)?;
-        Ok(match known {
-            Some(known) => WriteEntry::decode(&known)?.hlc > record.hlc,
-            None => false,
-        })
+        let Some(known) = self.newest(Space::Writes, &write_id)? else { return Ok(None) };
+        Ok(Some(WriteEntry::decode(&known)?.hlc))
     }
 
-    /// Keeps the write id with the newest version that carries it.
+    /// Keeps the write id with the newest version that carries it. The newest one so far is of the time `executed`.
     fn remember(
         &mut self,
         record: &Record,
         lineage: LineageNumber,
         key: &RecordKey,
-    ) -> Result<(), StoreError> {
-        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
-        if let Some(known) = self.newest(Space::Writes, &write_id)?
-            && WriteEntry::decode(&known)?.hlc >= record.hlc
-        {
-            return Ok(());
+        executed: Option<Hlc>,
+    ) {
+        if executed.is_some_and(|executed| executed >= record.hlc) {
+            return;
         }
+        let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
         let entry = WriteEntry {
             hlc: record.hlc,
             lineage,
@@ -555,7 +621,6 @@ impl<'a> Draft<'a> {
             key: key.clone(),
         };
         self.finished.batch.put(Space::Writes, write_id, entry.encode());
-        Ok(())
     }
 
     /// The number of a lineage, given now if it has none and there is one left.
@@ -577,16 +642,30 @@ impl<'a> Draft<'a> {
 
     /// Why covers cannot be taken, if so.
     fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
+        let named: usize = covers.iter().map(|(_, seqs)| seqs.interval_count()).sum();
+        if named > self.config.intervals_in_all_max.saturating_mul(2) {
+            return Some(Reply::Busy { reason: Busy::Gaps });
+        }
         for (lineage, seqs) in covers {
             let Some(lineage) = self.number(lineage) else {
                 return Some(Reply::Refused { reason: Refusal::Policy });
             };
+            let (once, twice) = (self.intervals_max(lineage, 1), self.intervals_max(lineage, 2));
             let held = self.held.frontier.entry(lineage).or_default();
-            if adds_intervals(held, seqs, self.config.intervals_max) {
+            if adds_intervals(held, seqs, once, twice) {
                 return Some(Reply::Busy { reason: Busy::Gaps });
             }
         }
         None
+    }
+
+    /// How many intervals a lineage may have, if so many `times` the usual are allowed: its own bound, and what the others
+    /// leave of the bound for all. A frontier must fit into a frame.
+    fn intervals_max(&self, lineage: LineageNumber, times: usize) -> usize {
+        let own = self.held.frontier.get(&lineage).map_or(0, SeqSet::interval_count);
+        let in_all = self.config.intervals_in_all_max.saturating_mul(times);
+        let left = in_all.saturating_sub(self.held.intervals - own);
+        left.min(self.config.intervals_max.saturating_mul(times))
     }
 
     fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], about: Option<(&RecordKey, Hlc)>) {
@@ -619,11 +698,13 @@ impl<'a> Draft<'a> {
 
     fn hold(&mut self, lineage: LineageNumber, first: u64, last: u64) {
         let held = self.held.frontier.entry(lineage).or_default();
+        let before = held.interval_count();
         if first == last {
             held.insert(first);
         } else {
             held.insert_range(first, last);
         }
+        self.held.intervals = self.held.intervals - before + held.interval_count();
         self.touched.insert(lineage);
         match self.finished.covered.last_mut() {
             Some((at, _, end)) if *at == lineage && end.checked_add(1) == Some(first) => {
@@ -634,24 +715,25 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Whether covering `seqs` would make more intervals than allowed.
+/// Whether covering `seqs` would make more intervals than allowed: `once` as many.
 ///
-/// What closes the first gap is allowed as many again: dots of several keys that were written in turn arrive interleaved,
+/// What closes the first gap is allowed `twice` as many: dots of several keys that were written in turn arrive interleaved,
 /// key by key, and each leaves the gaps that the next one fills. Whatever else is full of gaps waits for that.
-fn adds_intervals(held: &SeqSet, seqs: &SeqSet, intervals_max: usize) -> bool {
-    if held.interval_count() + seqs.interval_count() <= intervals_max || held.covers(seqs) {
+fn adds_intervals(held: &SeqSet, seqs: &SeqSet, once: usize, twice: usize) -> bool {
+    if held.interval_count() + seqs.interval_count() <= once || held.covers(seqs) {
         return false;
     }
     let mut together = held.clone();
     together.merge(seqs);
     let closes_first_gap = held.contiguous().checked_add(1).is_some_and(|next| seqs.contains(next));
-    let allowed = if closes_first_gap { intervals_max.saturating_mul(2) } else { intervals_max };
+    let allowed = if closes_first_gap { twice } else { once };
     together.interval_count() > allowed.max(held.interval_count())
 }
 
-/// Whether covering `seq` would make one interval more than allowed.
+/// Whether covering `seq` would make one interval more than allowed. What comes in order never does: neither the first one
+/// of a lineage nor those behind it.
 fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
-    let touches = (seq > 1 && held.contains(seq - 1)) || held.contains(seq.saturating_add(1));
+    let touches = seq <= 1 || held.contains(seq - 1) || held.contains(seq.saturating_add(1));
     held.interval_count() >= intervals_max && !touches
 }
 
@@ -666,16 +748,16 @@ mod tests {
             SeqSet::from((0..10).map(|i| (from + 2 * i, from + 2 * i)).collect::<Vec<_>>())
         };
         let (odd, even) = (every_other(1), every_other(2));
-        assert!(adds_intervals(&SeqSet::new(), &even, 9));
-        assert!(!adds_intervals(&SeqSet::new(), &odd, 9));
-        assert!(!adds_intervals(&odd, &even, 9), "it closes what the other one left");
-        assert!(adds_intervals(&SeqSet::new(), &odd, 4), "not without a bound");
+        assert!(adds_intervals(&SeqSet::new(), &even, 9, 18));
+        assert!(!adds_intervals(&SeqSet::new(), &odd, 9, 18));
+        assert!(!adds_intervals(&odd, &even, 9, 18), "it closes what the other one left");
+        assert!(adds_intervals(&SeqSet::new(), &odd, 4, 8), "not without a bound");
     }
 
     #[test]
     fn only_a_dot_apart_from_all_others_adds_an_interval() {
         let held = SeqSet::from(vec![(1, 3), (7, 9)]);
-        for seq in [4, 6, 10] {
+        for seq in [1, 4, 6, 10] {
             assert!(!adds_interval(&held, seq, 2), "{seq}");
         }
         for seq in [5, 11] {

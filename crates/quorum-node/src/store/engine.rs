@@ -207,6 +207,12 @@ pub trait Engine: Send + std::marker::Sync + 'static {
     /// Whether reads may wait for a disk.
     fn reads_block(&self) -> bool;
 
+    /// Whether what lies on disk is no longer compacted after an error: nothing is lost, but reads get slower and space is not
+    /// freed until it is opened anew.
+    fn compaction_has_ended(&self) -> bool {
+        false
+    }
+
     /// How full the disk is; `None` if there is none, or it does not say.
     fn space(&self) -> Option<DiskSpace> {
         None
@@ -232,7 +238,7 @@ impl EngineError {
 
     /// As [`new`](Self::new), for something of which nothing has happened if the disk was too full for it.
     pub fn before_it_began(doing: &'static str, source: std::io::Error) -> Self {
-        let is_full = source.kind() == std::io::ErrorKind::StorageFull;
+        let is_full = is_out_of_room(&source);
         Self { doing, source: source.into(), is_full }
     }
 
@@ -241,6 +247,12 @@ impl EngineError {
     pub const fn is_full(&self) -> bool {
         self.is_full
     }
+}
+
+/// Whether a disk, or what somebody may use of it, is full.
+fn is_out_of_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 impl fmt::Display for EngineError {

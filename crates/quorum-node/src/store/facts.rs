@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::try_join_all;
 use quorum_core::{
-    Announcement, Hlc, Incarnation, Known, Origin, PeerId, Recovery, Repute, Stability, WriteId,
-    wall_millis,
+    Announcement, Hlc, Incarnation, Known, Occasion, Origin, PeerId, Recovery, Repute, Stability,
+    WriteId, wall_millis,
 };
 
 use super::Store;
@@ -56,6 +56,24 @@ pub(crate) struct Met {
     pub(crate) life: Origin,
     /// Up to where it had purged tombstones.
     pub(crate) purged: Hlc,
+    /// Up to where it claimed to hold everything, that life or an earlier one, when it first answered this member and had claimed
+    /// anything; zero if it did not yet.
+    pub(crate) claimed: Hlc,
+}
+
+impl Met {
+    /// A member as it is to be remembered that lives as `life` and says this, if it is remembered as `former`.
+    fn again(former: Option<Self>, life: &Origin, (said, when): (&Announcement, Occasion)) -> Self {
+        let purged = former.as_ref().filter(|met| met.life == *life).map(|met| met.purged);
+        let claimed = former.map(|met| met.claimed).filter(|claimed| *claimed > Hlc::ZERO);
+        // What it said before it knew of this life may be less than what it went on to claim without it.
+        let is_claim = when == Occasion::Answer && said.stable > Stability::LEAST_CLAIM;
+        Self {
+            life: life.clone(),
+            purged: purged.unwrap_or(said.purged),
+            claimed: claimed.unwrap_or(if is_claim { said.stable } else { Hlc::ZERO }),
+        }
+    }
 }
 
 /// What is known of losses at a moment, to be compared with another moment.
@@ -115,10 +133,11 @@ impl Fact {
                 });
                 (key_of(KNOWN, &life.node), value.freeze())
             }
-            Self::Met(Met { life, purged }) => {
-                let mut value = BytesMut::with_capacity(16);
+            Self::Met(Met { life, purged, claimed }) => {
+                let mut value = BytesMut::with_capacity(24);
                 value.put_slice(life.incarnation.as_bytes());
                 value.put_u64(purged.as_u64());
+                value.put_u64(claimed.as_u64());
                 (key_of(MET, &life.node), value.freeze())
             }
             Self::RecoveredAt(millis) => (Bytes::from_static(RECOVERED_AT), encode_u64(*millis)),
@@ -175,9 +194,11 @@ impl Facts {
             self.known.insert(life.node.clone(), Known { life, repute });
         } else if let Some(name) = key.strip_prefix(MET) {
             let corrupt = Corrupt { what: "how a member was met" };
-            let (life, purged) = life_of(name, value, corrupt)?;
-            let purged = Hlc::from_u64(decode_u64(purged)?);
-            self.met.insert(life.node.clone(), Met { life, purged });
+            let (life, times) = life_of(name, value, corrupt)?;
+            let (purged, claimed) = times.split_first_chunk::<8>().ok_or(corrupt)?;
+            let purged = Hlc::from_u64(u64::from_be_bytes(*purged));
+            let claimed = Hlc::from_u64(decode_u64(claimed)?);
+            self.met.insert(life.node.clone(), Met { life, purged, claimed });
         } else if key == RECOVERED_AT {
             self.recovered_at = decode_u64(value)?;
         } else if key == STABLE {
@@ -321,16 +342,21 @@ impl Store {
         self.shared.facts.read().met.get(node).cloned()
     }
 
-    /// Takes in durably, in one sync, that a member said this of itself, and how it knows these others.
+    /// The least of what members that were met claimed to hold then, if one had claimed anything.
+    pub(crate) fn least_claim_met(&self) -> Option<Hlc> {
+        let facts = self.shared.facts.read();
+        facts.met.values().map(|met| met.claimed).filter(|claimed| *claimed > Hlc::ZERO).min()
+    }
+
+    /// Takes in durably, in one sync, that a member said this of itself on that occasion, and how it knows these others.
     pub(crate) async fn meet(
         &self,
         from: &Origin,
-        said: &Announcement,
+        (said, when): (&Announcement, Occasion),
         may_vouch: bool,
         told: impl IntoIterator<Item = &Known>,
     ) -> Result<(), StoreError> {
         let turn = self.turn().await?;
-        let is_met = self.met(&from.node).is_some_and(|met| met.life == *from);
         let mut news = BTreeMap::new();
         {
             let known = &self.shared.facts.read().known;
@@ -343,8 +369,8 @@ impl Store {
                 news.insert(node.clone(), joined);
             }
         }
-        let met = (!is_met).then(|| Fact::Met(Met { life: from.clone(), purged: said.purged }));
-        let news = news.into_values().map(Fact::Known).chain(met);
+        let met = Met::again(self.met(&from.node), from, (said, when));
+        let news = news.into_values().map(Fact::Known).chain([Fact::Met(met)]);
         try_join_all(news.map(|fact| self.establish(fact))).await?;
         turn.over();
         Ok(())
@@ -412,7 +438,11 @@ mod tests {
         let facts = [
             Fact::Recovery(Recovery::Complete),
             Fact::Known(known),
-            Fact::Met(Met { life: origin.clone(), purged: Hlc::from_millis(4) }),
+            Fact::Met(Met {
+                life: origin.clone(),
+                purged: Hlc::from_millis(4),
+                claimed: Hlc::from_millis(3),
+            }),
             Fact::RecoveredAt(5),
             Fact::Stable(Hlc::from_millis(7)),
             Fact::Purged(Hlc::from_millis(6)),
@@ -432,6 +462,6 @@ mod tests {
         assert!(read.read(b"remembered/n1", &[1, 1, 1, 1, 1, 1, 1, 1, 3]).is_err());
         read.read(b"remembered/n1", &[1; 8]).expect("as 0.1.0 wrote it");
         assert!(read.read(b"forgotten/short", &[]).is_err());
-        assert!(read.read(b"met/n1", &[1; 15]).is_err());
+        assert!(read.read(b"met/n1", &[1; 23]).is_err());
     }
 }

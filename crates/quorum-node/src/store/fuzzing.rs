@@ -276,7 +276,8 @@ fn check_replay(store: &Store) {
     for (lineage, held) in frontier.iter().take(8) {
         let _time_or_refused =
             store.logged_at(&quorum_core::Dot { lineage: lineage.clone(), seq: 1 });
-        if let Replay::Items(items) = block_on(store.replay(lineage, held, 10_000)) {
+        let replay = block_on(store.replay(lineage, held, 10_000));
+        if let Replay::Items(items) | Replay::Partly(items) = replay {
             let records = items.iter().filter_map(|item| item.record.as_ref());
             assert!(records.clone().all(|record| record.is_intact()), "damage is passed on");
             let said = items.iter().flat_map(|item| &item.covers);
@@ -321,6 +322,7 @@ fn write(key: &Key, value: Option<&'static str>, id: u8) -> WriteOp {
         write_id: write_id(id),
         durability: Durability::Fsync,
         above: None,
+        deadline: None,
     }
 }
 

@@ -278,13 +278,10 @@ impl Intake {
         (state.queued_records, state.queued_bytes) = (0, 0);
     }
 
-    /// Why an answer will never come.
+    /// Why an answer will never come: while the store runs, because the committer could not read what it needed for it.
     pub(crate) fn stopped(&self) -> StoreError {
-        let state = self.lock();
-        state
-            .check_running()
-            .err()
-            .unwrap_or_else(|| StoreError::Failed { reason: "a commit failed".into() })
+        let unreadable = || StoreError::Unreadable { reason: "the log says what".into() };
+        self.lock().check_running().err().unwrap_or_else(unreadable)
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use quorum_core::{Digest, Durability, Hlc, LocalStore, Record, Staged, Version, WriteId};
+use quorum_core::{Digest, Durability, Hlc, LocalStore, Record, Staged, Version, WriteId, in_time};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -67,6 +67,8 @@ struct Unplaced {
     floor: Hlc,
     /// Whether its write id may name an earlier write: not if it is that write once more.
     is_restamp: bool,
+    /// How long to wait for a time to be reserved.
+    deadline: Option<Instant>,
 }
 
 enum Attempt {
@@ -97,6 +99,7 @@ impl LocalStore for Store {
             is_tombstone: value.is_none(),
             floor: op.above.map_or(Hlc::ZERO, |above| above.hlc),
             is_restamp: false,
+            deadline: op.deadline,
         };
         self.place(write).await
     }
@@ -121,6 +124,7 @@ impl LocalStore for Store {
             is_tombstone: content.value.is_none(),
             floor: above.hlc,
             is_restamp: true,
+            deadline: None,
         };
         self.place(write).await
     }
@@ -132,8 +136,14 @@ impl Store {
             match self.try_place(&write)? {
                 Attempt::Placed(staged) => return Ok(staged),
                 Attempt::Reserving(reserved) => {
-                    if reserved.await.is_err() {
-                        return Err(self.shared.intake.stopped());
+                    let reserved = match write.deadline {
+                        Some(deadline) => in_time(&*self.shared.clock, deadline, reserved).await,
+                        None => Some(reserved.await),
+                    };
+                    match reserved {
+                        Some(Ok(())) => {}
+                        Some(Err(_)) => return Err(self.shared.intake.stopped()),
+                        None => return Err(StoreError::Overloaded),
                     }
                 }
             }

@@ -149,6 +149,11 @@ impl Store {
         self.shared.check_room().is_err()
     }
 
+    /// Whether what is on disk is no longer compacted, until a restart.
+    pub(crate) fn compaction_has_ended(&self) -> bool {
+        self.shared.engine.read().as_ref().is_some_and(|engine| engine.compaction_has_ended())
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
     }

@@ -3,7 +3,7 @@
 //! No dot is given out and no frontier is announced before the new epoch is synced, and with it everything that was
 //! read at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
@@ -171,14 +171,17 @@ pub(super) fn prepare(
         facts: RwLock::new(facts.clone()),
         turn: tokio::sync::Mutex::default(),
         damaged: Mutex::default(),
+        unreadable: Mutex::default(),
         changes: watch::Sender::new(kept.changes),
         engine: RwLock::new(Some(engine.clone())),
         has_unsynced: AtomicBool::new(false),
         syncs: AtomicU64::new(0),
         synced_records: AtomicU64::new(0),
     });
+    let frontier: HashMap<_, _> = kept.frontier.into_iter().collect();
     let held = Held {
-        frontier: kept.frontier.into_iter().collect(),
+        intervals: frontier.values().map(SeqSet::interval_count).sum(),
+        frontier,
         bound: kept.floor,
         heads: Heads::new(shared.config.heads_max),
         changes: kept.changes,
@@ -201,7 +204,8 @@ pub(super) fn open_engine(
 ) -> Result<(Directory, DiskEngine), OpenError> {
     let directory = Directory::open(path)?;
     directory.begin_if_new()?;
-    let engine = DiskEngine::open(&directory.engine_path(), config, directory.clean_mark()?)?;
+    let (at, mark) = (directory.engine_path(), directory.clean_mark()?);
+    let engine = DiskEngine::open(&at, config, mark, Some(directory.lock()))?;
     Ok((directory, engine))
 }
 

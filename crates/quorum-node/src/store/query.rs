@@ -34,7 +34,7 @@ impl Store {
                 version: found.version,
                 digest: found.digest,
                 key: RecordKey::new(&found.namespace, &found.key).bytes().clone(),
-                is_current: found.record.is_some(),
+                newest: found.newest,
             },
         }))
     }

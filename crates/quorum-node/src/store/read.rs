@@ -65,6 +65,8 @@ pub struct FoundWrite {
     pub key: Key,
     /// The record itself, while no other write has taken its place.
     pub record: Option<Arc<Record>>,
+    /// The newest version of its key; none if that was purged.
+    pub newest: Option<Version>,
 }
 
 /// What is known here of a write id.
@@ -191,6 +193,7 @@ impl Store {
         let (namespace, key) = entry.key.split()?;
         Ok(WriteLookup::Known(Box::new(FoundWrite {
             version: Version { hlc: entry.hlc, origin: dot.lineage.origin.clone() },
+            newest: record.as_ref().map(|record| record.version()),
             record: record.filter(|record| record.dot == dot),
             dot,
             digest: entry.digest,

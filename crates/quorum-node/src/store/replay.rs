@@ -80,27 +80,26 @@ impl Store {
             let available = wanted.minus(&wanted.minus(&held));
             (available, trimmed, published.view.clone().ok_or(StoreError::Closed)?)
         };
-        let Some((first, _)) = available.intervals().next() else {
-            return Ok(Replay::Items(Vec::new()));
-        };
-        if first <= trimmed {
-            return Ok(Replay::Trimmed);
-        }
+        let known = available.minus(&SeqSet::up_to(trimmed));
+        let mut is_partly = known != available;
         let mut gathering = Gathering::new(self, lineage, view.as_ref(), bytes_max);
-        for (first, last) in available.intervals() {
-            let mut next = first;
-            while next <= last && !gathering.is_full() {
-                let Some(reached) = gathering.read(number, next, last)? else {
-                    // The log does not know this dot. What was gathered before it is of use all the same.
-                    return Ok(gathering.finish().map_or(Replay::Trimmed, Replay::Items));
+        for (first, last) in known.intervals() {
+            let mut next = Some(first);
+            while let Some(from) = next.filter(|next| *next <= last && !gathering.is_full()) {
+                next = match gathering.read(number, from, last)? {
+                    Reached::Dot(reached) => reached.checked_add(1),
+                    Reached::Unknown { next } => {
+                        is_partly = true;
+                        next
+                    }
                 };
-                match reached.checked_add(1) {
-                    Some(following) => next = following,
-                    None => break,
-                }
             }
         }
-        Ok(Replay::Items(gathering.finish().unwrap_or_default()))
+        Ok(match gathering.finish() {
+            None if is_partly => Replay::Trimmed,
+            Some(items) if is_partly => Replay::Partly(items),
+            items => Replay::Items(items.unwrap_or_default()),
+        })
     }
 
     /// The time of the write with this dot, if the log still knows it; of one that was brought up together with others,
@@ -153,6 +152,14 @@ struct Gathered {
     dots: SeqSet,
 }
 
+/// How far reading the log came.
+enum Reached {
+    /// To this dot.
+    Dot(u64),
+    /// Nowhere: the log does not know the first one. The next that it knows, if there is one.
+    Unknown { next: Option<u64> },
+}
+
 /// Dots gathered by the key they were about.
 struct Gathering<'a> {
     store: &'a Store,
@@ -175,14 +182,13 @@ impl<'a> Gathering<'a> {
         self.bytes_left == 0
     }
 
-    /// Reads entries from `first` on, not beyond `last`. Tells which dot was reached, or `None` if the log does not
-    /// know the first one.
+    /// Reads entries from `first` on, not beyond `last`.
     fn read(
         &mut self,
         number: LineageNumber,
         first: u64,
         last: u64,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Reached, StoreError> {
         // An entry stands under its last dot: the one that covers `last` may lie behind it.
         let from = LogEntry::key(number, first);
         let to = LogEntry::key(number, u64::MAX);
@@ -197,14 +203,15 @@ impl<'a> Gathering<'a> {
                     continue;
                 }
                 if entry.first > next || next > last || self.is_full() {
-                    return Ok(reached);
+                    let unknown = Reached::Unknown { next: Some(entry.first) };
+                    return Ok(reached.map_or(unknown, Reached::Dot));
                 }
                 let end = entry.last.min(last);
                 self.add(entry.key, entry.hlc, next, end)?;
                 reached = Some(end);
             }
         }
-        Ok(reached)
+        Ok(reached.map_or(Reached::Unknown { next: None }, Reached::Dot))
     }
 
     fn add(

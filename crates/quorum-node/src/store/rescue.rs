@@ -64,7 +64,6 @@ impl Directory {
     /// Moves the engine and what belongs to it; what is left is a directory without a store in it.
     fn move_engine_to(&self, to: &Path) -> Result<(), OpenError> {
         let failed = |doing| OpenError::io(doing, to);
-        fs::create_dir_all(to).map_err(failed("create"))?;
         // The engine last: a crash before it leaves the store where it was, merely not marked as closed.
         let other = Self::open(to)?;
         let clean = self.clean_mark()?;

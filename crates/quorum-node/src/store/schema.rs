@@ -14,8 +14,9 @@ use crate::record::{ContentRef, Key, Namespace};
 /// The format this program writes.
 ///
 /// Format 2 adds the changes, the list of tombstones, and the time of a write to its log entry. Format 3 has a log in front
-/// of the tables. Older ones are read, and written on as this one.
-pub(crate) const FORMAT: u32 = 3;
+/// of the tables. In format 4 no segment of the log begins its frames as another one does. Older ones are read, and written
+/// on as this one.
+pub(crate) const FORMAT: u32 = 4;
 
 /// The oldest format that is read.
 pub(crate) const FORMAT_MIN: u32 = 1;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorum_core::{Digest, Hlc, RangeEntry, Record, Version};
+use quorum_core::{Digest, Hlc, RangeEntry, Record, Version, wall_millis};
 
 use super::Store;
 use super::engine::{PageLimit, Space};
@@ -18,7 +18,8 @@ use super::schema::{Head, RecordKey};
 const SCRUB_PAGE: PageLimit = PageLimit::new(256, 1 << 20);
 /// Records read at once to answer for a range.
 const RANGE_PAGE: PageLimit = PageLimit::new(1_024, 1 << 20);
-/// Records that a sum over a range adds up, at most: more than a page of a snapshot has.
+/// Records that are looked at for a sum over a range, at most, those that it leaves out included: more than a page of a
+/// snapshot has.
 const RANGE_DIGEST_RECORDS_MAX: u64 = 4 * SNAPSHOT_RECORDS_MAX as u64;
 /// Records that an answer for a range tells of, at most, and bytes of their keys after which it ends.
 const RANGE_RECORDS_MAX: usize = 2_048;
@@ -86,13 +87,14 @@ impl Store {
         through: Option<&[u8]>,
         ignored: Hlc,
     ) -> Result<RangeSum, StoreError> {
-        let (mut records, mut hasher) = (0, blake3::Hasher::new());
+        let (mut looked_at, mut records, mut hasher) = (0, 0, blake3::Hasher::new());
         let is_complete = self.for_range(after, through, |entry| {
+            looked_at += 1;
             if !(entry.is_tombstone && entry.version.hlc <= ignored) {
                 records += 1;
                 add(&mut hasher, &entry);
             }
-            records < RANGE_DIGEST_RECORDS_MAX
+            looked_at < RANGE_DIGEST_RECORDS_MAX
         })?;
         let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
         Ok(RangeSum { records, digest, is_complete })
@@ -149,8 +151,15 @@ impl Store {
     }
 
     /// Puts a record of another member over the one that is here, if that one is missing, damaged, older, or drifted with
-    /// the smaller digest. Its dot must be covered here: anything else comes by replication. Tells whether it was put.
+    /// the smaller digest. Its dot must be covered here: anything else comes by replication. Tells whether it was put: not if
+    /// what is here cannot be read, which may be newer, nor if it comes from the future.
     pub(crate) async fn repair(&self, record: Arc<Record>) -> Result<bool, StoreError> {
+        if record.hlc.ahead_of(wall_millis(&self.shared.clock)) > self.shared.config.clock_skew_max
+        {
+            return Ok(false);
+        }
+        // Local writes lie above everything that is here.
+        self.observe(record.hlc);
         self.ask(|done| Job::Repair { record, done }).await
     }
 
@@ -243,4 +252,113 @@ pub fn lose(
     let last_commit = engine.last_commit();
     drop(engine);
     directory.mark_clean(last_commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+    use quorum_core::{
+        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Incoming, Lineage, LocalStore,
+        Origin, PeerId, ReplicaStore, Silent, WriteId,
+    };
+
+    use quorum_transport::TokioClock;
+
+    use super::*;
+    use crate::receive::{AdmissionLimits, Receiver};
+    use crate::record::{Content, Key, Namespace, WriteOp};
+    use crate::store::engine::memory::MemoryDisk;
+    use crate::store::{StoreConfig, StoreIdentity, StoreSeams};
+
+    const KEY: &[u8] = b"ns\0k";
+
+    fn peer(name: &str) -> PeerId {
+        PeerId::new(name).expect("a name")
+    }
+
+    fn open(disk: &MemoryDisk) -> Store {
+        let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node: peer("n1") };
+        let seams = StoreSeams {
+            clock: Arc::new(TokioClock::new()),
+            guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
+            observer: Arc::new(Silent),
+            random: Arc::new(crate::SystemRandom),
+        };
+        let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
+        store.expect("memory opens")
+    }
+
+    fn content(value: &'static str) -> Content {
+        let (namespace, key) = (Namespace::new("ns").expect("valid"), Key::new("k"));
+        Content { namespace, key: key.expect("valid"), value: Some(Bytes::from(value)) }
+    }
+
+    /// A record of another member, so many seconds from now.
+    fn record(store: &Store, seq: u64, value: &'static str, seconds: u64) -> Record {
+        let origin = Origin { node: peer("n2"), incarnation: Incarnation::from_bytes([2; 8]) };
+        let dot = Dot { lineage: Lineage { origin, epoch: Epoch::new(1, 0) }, seq };
+        let hlc = Hlc::from_millis(wall_millis(store.clock()) + 1_000 * seconds);
+        let write_id = WriteId::from_bytes([u8::try_from(seq).expect("small"); 16]);
+        Record::new(write_id, dot, hlc, Durability::Fsync, content(value).encode())
+    }
+
+    /// Holds the first record of the other member, and claims the next ones.
+    async fn holding_one(disk: &MemoryDisk) -> Store {
+        let store = open(disk);
+        let held = record(&store, 1, "held", 0);
+        let covers = vec![(held.dot.lineage.clone(), vec![(1, 9)].into())];
+        let incoming = Incoming { record: Some(Arc::new(held)), covers, ..Incoming::default() };
+        let limits = AdmissionLimits {
+            value_bytes_max: 1 << 10,
+            clock_skew_max: StoreConfig::default().clock_skew_max,
+        };
+        Receiver::new(store.clone(), limits, []).apply(&peer("n2"), vec![incoming]).await;
+        store
+    }
+
+    fn value(store: &Store) -> Option<Bytes> {
+        let content = content("");
+        let got = store.get(&content.namespace, &content.key).expect("readable");
+        got.and_then(|got| got.content.value)
+    }
+
+    /// It may be newer.
+    #[tokio::test]
+    async fn nothing_is_repaired_over_what_cannot_be_read() {
+        let disk = MemoryDisk::new();
+        drop(holding_one(&disk).await);
+        disk.damage(Space::Records, Bytes::from_static(KEY));
+        let store = open(&disk);
+        let theirs = Arc::new(record(&store, 2, "theirs", 1));
+        let repaired = store.repair(theirs).await;
+        assert!(matches!(repaired, Err(StoreError::Unreadable { .. })), "{repaired:?}");
+        assert_eq!(store.state(), crate::store::StoreState::Running);
+    }
+
+    /// Where it cannot be read what is there, a local write is put over it.
+    #[tokio::test]
+    async fn local_writes_lie_above_what_was_repaired() {
+        let store = holding_one(&MemoryDisk::new()).await;
+        let future = Arc::new(record(&store, 2, "future", 1_000));
+        assert_eq!(store.repair(future).await, Ok(false));
+        let theirs = Arc::new(record(&store, 3, "theirs", 100));
+        assert_eq!(store.repair(Arc::clone(&theirs)).await, Ok(true));
+        assert_eq!(value(&store), Some(Bytes::from("theirs")));
+        let Content { namespace, key, value: written } = content("ours");
+        let op = WriteOp {
+            namespace,
+            key,
+            value: written,
+            write_id: WriteId::from_bytes([99; 16]),
+            durability: Durability::Fsync,
+            above: None,
+            deadline: None,
+        };
+        let staged = store.stage(op).await.expect("staged");
+        assert!(staged.record.hlc > theirs.hlc);
+        staged.durable.await.expect("durable");
+        assert_eq!(value(&store), Some(Bytes::from("ours")));
+    }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) turn: tokio::sync::Mutex<bool>,
     /// Keys of damaged records that somebody came upon.
     pub(crate) damaged: Mutex<BTreeSet<Bytes>>,
+    /// What could not be read last, so that it is not told again and again.
+    pub(crate) unreadable: Mutex<Option<StoreError>>,
     /// The number of the last synced change.
     pub(crate) changes: watch::Sender<u64>,
     /// `None` once the store is closed.
@@ -123,6 +125,15 @@ impl Shared {
     pub(crate) fn count_sync(&self, records: usize) {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced_records.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Something could not be read when a commit needed it.
+    pub(crate) fn found_unreadable(&self, error: &StoreError) {
+        let mut last = self.unreadable.lock();
+        if last.as_ref() != Some(error) {
+            tracing::error!(%error, "a part of what is stored cannot be read: what needs it has to wait");
+            *last = Some(error.clone());
+        }
     }
 
     /// The disk failed. What it holds is unknown until it is read anew, so nothing more is taken or acknowledged.

@@ -48,6 +48,40 @@ async fn a_retry_through_another_node_is_the_same_write() {
     assert_eq!(value.text(), "theirs", "the retry brought nothing back");
 }
 
+/// A write that reached nobody is overwritten where it was made, and its copies elsewhere are covered by the later record of
+/// its key. Once it is called committed after all, members that do not know it by its id would execute it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_overwritten_before_it_spread_is_known_wherever_it_counts() {
+    let mut cluster = Cluster::init(3, &[]);
+    let wires = Wires::between(&cluster, 1).await;
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.linked().await;
+    wires.isolate(0);
+    let path = "/v1/kv/test/k?timeout=100ms";
+    for (headers, value) in [(&FIRST[..], "mine"), (&[][..], "theirs")] {
+        let put = http::send(cluster.nodes[0].http, Method::PUT, path, headers, value.into());
+        let answer = put.await.answer().json();
+        assert_eq!(answer["outcome"], "indeterminate", "{answer}");
+    }
+    wires.heal();
+    until("the later one has come", async || {
+        let read = http::get(cluster.nodes[1].http, "/v1/kv/test/k").await.answer();
+        read.status == StatusCode::OK && read.text() == "theirs"
+    })
+    .await;
+    let again = put(&cluster, 0, &RETRY, "mine").await.json();
+    assert_eq!(again["outcome"], "committed", "{again}");
+    let others = status(&cluster, 0, "?copies=3&timeout=30s").await;
+    cluster.nodes[0].kill();
+    for node in [1, 2] {
+        let retry = put(&cluster, node, &RETRY, "mine").await.json();
+        assert_eq!(retry["outcome"], "committed", "{retry}; asked before: {others}");
+        assert_eq!(retry["version"], again["version"], "the very same write");
+        let value = http::get(cluster.nodes[node].http, "/v1/kv/test/k").await.answer();
+        assert_eq!(value.text(), "theirs", "it brought nothing back");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_cannot_be_looked_up_is_not_executed() {
     let mut cluster = Cluster::start(3, &[]).await;

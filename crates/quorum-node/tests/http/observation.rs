@@ -1,5 +1,12 @@
 //! What operators and probes see.
 
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use quorum_node::Config;
+use quorum_node::config::ByteSize;
+
 use crate::fixture::Fixture;
 
 #[tokio::test]
@@ -48,6 +55,43 @@ async fn a_single_node_is_ready() {
     let node = Fixture::start().await;
     assert_eq!(node.ask("GET /readyz", "").await.json()["ready"], true);
     assert_eq!(node.ask("HEAD /readyz", "").await.status, 200);
+}
+
+/// Nothing is lost, so writes are taken all the same.
+#[tokio::test]
+async fn a_node_that_compacts_no_more_says_so_and_goes_on() {
+    // Each value fills a layer.
+    let small = |config: &mut Config| config.store.memtable_bytes = ByteSize::new(4 << 10);
+    let mut node = Fixture::with(1, small).await;
+    let keys = ["ns/a", "ns/b", "ns/c", "ns/d", "ns/e"];
+    for key in keys {
+        node.put(key, &[b'v'; 4 << 10]).await;
+    }
+    assert_eq!(node.ask("GET /readyz", "").await.status, 200);
+    node.mesh.stop(0).await;
+    let data = node.mesh.data_dir(0).expect("a first node");
+    for table in fs::read_dir(data.join("engine/tables/keyspaces/1/tables")).expect("readable") {
+        let path = table.expect("readable").path();
+        let table = OpenOptions::new().write(true).open(path).expect("writable");
+        table.write_all_at(&[0; 64], 0).expect("writable");
+    }
+    node.mesh.restart(0).await.expect("it starts all the same");
+    let told = async {
+        for key in keys.into_iter().cycle() {
+            node.put(key, &[b'w'; 4 << 10]).await;
+            let ready = node.ask("GET /readyz", "").await;
+            if ready.status != 200 {
+                return ready.problem(503, "not-ready");
+            }
+        }
+        unreachable!("the keys have no end")
+    };
+    let told = tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is noticed");
+    let reason = "store: compaction has failed, look at the disk and restart";
+    assert_eq!(told["reasons"], serde_json::json!([reason]));
+    let metrics = node.ask("GET /metrics", "").await;
+    assert!(metrics.text().contains("replication_store_compacting 0"), "{}", metrics.text());
+    node.put("ns/a", b"and on").await;
 }
 
 #[tokio::test]

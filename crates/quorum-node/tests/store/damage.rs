@@ -57,16 +57,12 @@ fn segment(directory: &Path) -> PathBuf {
     in_use.remove(0)
 }
 
-/// Where the commits end that lie one behind the other from the beginning. What a file held before has smaller numbers.
+/// Where the commits end that lie one behind the other from the beginning, and begin as no other segment's do.
 fn end_of(segment: &Path) -> u64 {
-    let (bytes, mut at, mut last) = (written(segment), 0, 0);
-    while let Some(frame) = bytes.get(at..at + 32).filter(|frame| frame.starts_with(b"QLG1")) {
+    let (bytes, mut at) = (written(segment), 0);
+    while let Some(frame) = bytes.get(at..at + 32).filter(|frame| frame[..4] == bytes[..4]) {
         let body = u32::from_le_bytes(frame[4..8].try_into().expect("four bytes"));
-        let number = u64::from_le_bytes(frame[16..24].try_into().expect("eight bytes"));
-        if number < last {
-            break;
-        }
-        (at, last) = (at + 32 + body as usize, number);
+        at += 32 + body as usize;
     }
     at as u64
 }

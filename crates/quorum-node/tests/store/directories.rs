@@ -49,7 +49,7 @@ async fn a_later_format_and_foreign_files_are_refused() {
     drop(on_disk(directory.path()));
     fs::write(directory.path().join("FORMAT"), "quorum store format 9\n").expect("writable");
     let refused = try_on_disk(directory.path()).map(|_| ()).expect_err("from the future");
-    assert!(matches!(refused, OpenError::NewerFormat { found: 9, known: 3, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::NewerFormat { found: 9, known: 4, .. }), "{refused:?}");
 
     let foreign = tempfile::tempdir().expect("a temporary directory");
     fs::write(foreign.path().join("thesis.tex"), "precious").expect("writable");
@@ -123,6 +123,16 @@ async fn format_1_is_read_for_ever() {
         WriteLookup::Known(found) => assert_eq!((found.dot.seq, found.record), (1, None)),
         other => panic!("not remembered: {other:?}"),
     }
+    store.close().await;
+    for entry in fs::read_dir(directory.path().join("engine/tables")).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let len = fs::metadata(&path).expect("readable").len();
+            assert_eq!(len, 0, "what was the log is in the tables, and not read again");
+        }
+    }
+    let store = on_disk(directory.path());
+    assert_eq!(store.content_digest(), Ok(FORMAT_1_DIGEST.parse::<Digest>().expect("a digest")));
     let purged = store.purge(Hlc::from_millis(WALL + 3_600_000)).await;
     assert_eq!(purged, Ok(1), "the tombstones, which format 1 did not list");
 }

@@ -154,6 +154,7 @@ pub(crate) fn op(name: &str, value: &str) -> WriteOp {
         write_id: WriteId::from_bytes(write_id),
         durability: Durability::Fsync,
         above: None,
+        deadline: None,
     }
 }
 

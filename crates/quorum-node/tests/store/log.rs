@@ -18,7 +18,7 @@ use crate::harness::{
 async fn replay(store: &Store, lineage: &Lineage, wanted: Vec<(u64, u64)>) -> Vec<Incoming> {
     match store.replay(lineage, &SeqSet::from(wanted), usize::MAX).await {
         Replay::Items(items) => items,
-        Replay::Trimmed => panic!("the log is not trimmed"),
+        Replay::Partly(_) | Replay::Trimmed => panic!("the log is not trimmed"),
     }
 }
 
@@ -168,7 +168,7 @@ async fn a_log_that_is_trimmed_within_a_commit_still_knows_the_rest_of_it() {
     apply(&store, records.collect()).await;
     let floor = [(n2.clone(), SeqSet::up_to(4))].into_iter().collect();
     store.trim(&floor).await.expect("durable");
-    assert_eq!(store.replay(&n2, &SeqSet::up_to(5), usize::MAX).await, Replay::Trimmed);
+    assert_eq!(store.replay(&n2, &SeqSet::up_to(4), usize::MAX).await, Replay::Trimmed);
     let items = replay(&store, &n2, vec![(5, 6), (9, 20)]).await;
     let covered: Vec<SeqSet> = items.iter().map(|item| dots(item, &n2)).collect();
     assert_eq!(covered, [vec![(5, 5)].into(), vec![(6, 6)].into(), vec![(9, 9)].into()]);
@@ -244,7 +244,7 @@ async fn a_trimmed_log_says_so_and_keeps_every_record() {
     // Dots 1 to 20 are held everywhere; 25 too, but behind a gap.
     let floor: Frontier = [(own.clone(), vec![(1, 20), (25, 25)].into())].into_iter().collect();
     store.trim(&floor).await.expect("durable");
-    assert_eq!(store.replay(&own, &vec![(20, 30)].into(), 1).await, Replay::Trimmed);
+    assert_eq!(store.replay(&own, &vec![(2, 7), (20, 20)].into(), 1).await, Replay::Trimmed);
     let covered: Vec<u64> = replay(&store, &own, vec![(21, 30)])
         .await
         .iter()
@@ -256,8 +256,34 @@ async fn a_trimmed_log_says_so_and_keeps_every_record() {
     store.close().await;
     drop(store);
     let store = on_disk(directory.path());
-    assert_eq!(store.replay(&own, &vec![(1, 30)].into(), 1).await, Replay::Trimmed);
+    assert_eq!(store.replay(&own, &SeqSet::up_to(20), 1).await, Replay::Trimmed);
     assert_eq!(replay(&store, &own, vec![(21, 30)]).await.len(), 10);
+}
+
+/// A dot that the log has forgotten may be one that the peer refuses for good. What it still knows must not wait for that.
+#[tokio::test]
+async fn what_the_log_knows_is_replayed_beside_what_it_has_forgotten() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    let put = |seq: u64| incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL));
+    apply(&store, (1..=6).map(put).collect()).await;
+    let floor: Frontier = [(n2.clone(), SeqSet::up_to(2))].into_iter().collect();
+    store.trim(&floor).await.expect("durable");
+    // The claim of a snapshot covers dots that the log has never known.
+    let covers = vec![(n2.clone(), vec![(7, 8), (11, 12)].into())];
+    apply(&store, vec![Incoming { record: None, covers, ..Incoming::default() }]).await;
+    apply(&store, vec![put(9), put(13)]).await;
+    let replayed = async |wanted: SeqSet| match store.replay(&n2, &wanted, usize::MAX).await {
+        Replay::Partly(items) => {
+            items.iter().map(|item| dots(item, &n2).last()).collect::<Vec<u64>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(replayed(SeqSet::up_to(20)).await, [3, 4, 5, 6, 9, 13]);
+    assert_eq!(replayed(vec![(2, 3)].into()).await, [3]);
+    assert_eq!(replayed(vec![(6, 8)].into()).await, [6]);
+    let unknown = store.replay(&n2, &vec![(1, 2), (7, 8), (11, 12)].into(), usize::MAX).await;
+    assert_eq!(unknown, Replay::Trimmed);
+    assert_eq!(replay(&store, &n2, vec![(3, 6), (9, 10), (13, 20)]).await.len(), 6);
 }
 
 #[tokio::test]
@@ -302,6 +328,6 @@ async fn a_snapshot_brings_everything_and_its_dots_cannot_be_replayed() {
     apply(&target, vec![Incoming { record: None, covers, ..Incoming::default() }]).await;
     assert!(target.frontier().covers(&frontier));
     assert_eq!(target.content_digest(), source.content_digest());
-    let overwritten = target.replay(&source.lineage(), &SeqSet::up_to(50), usize::MAX).await;
+    let overwritten = target.replay(&source.lineage(), &SeqSet::up_to(20), usize::MAX).await;
     assert_eq!(overwritten, Replay::Trimmed);
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use quorum_core::{Busy, Incoming, Lineage, Refusal, Reply, SeqSet};
+use quorum_node::store::engine::Space;
 use quorum_node::store::engine::memory::MemoryDisk;
-use quorum_node::store::{Store, StoreConfig, WriteLookup};
+use quorum_node::store::{Store, StoreConfig, StoreError, StoreState, WriteLookup};
 
 use crate::harness::{
     TestClock, TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace,
@@ -33,6 +34,57 @@ async fn the_newest_version_wins_and_every_dot_is_covered() {
     let restarted = on_memory(&disk);
     assert_eq!(value(&restarted, "a"), Some(Bytes::from("new")));
     assert_eq!(contiguous(&restarted, &n2), 2);
+}
+
+/// What is there may be newer than what comes, so nothing of a peer is put over it.
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_what_needs_it_and_nothing_else() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let known = record(&n2, 2, "b", Some("1"), WALL);
+    apply(&store, vec![incoming(record(&n2, 1, "a", Some("1"), WALL)), incoming(known)]).await;
+    let deleted = record(&n2, 3, "c", None, WALL - 10);
+    apply(&store, vec![incoming(deleted)]).await;
+    drop(store);
+    for key in ["test\0a", "test\0c"] {
+        disk.damage(Space::Records, Bytes::from(key));
+    }
+    let store = on_memory(&disk);
+    let newer = |seq, name| incoming(record(&n2, seq, name, Some("2"), WALL + seq));
+    let busy = Reply::Busy { reason: Busy::Disk };
+    let replies = apply(&store, vec![newer(4, "a"), newer(5, "b")]).await;
+    assert_eq!(replies, [busy, Reply::Stored]);
+    assert_eq!(store.frontier().of(&n2), Some(&vec![(1, 3), (5, 5)].into()));
+    assert_eq!(value(&store, "b"), Some(Bytes::from("2")));
+    let purged = store.purge(quorum_core::Hlc::from_millis(WALL - 1)).await;
+    assert!(matches!(purged, Err(StoreError::Unreadable { .. })), "{purged:?}");
+    assert_eq!(store.state(), StoreState::Running);
+    // A local write is newer than whatever was there.
+    let local = write(&store, op("a", "3")).await;
+    assert_eq!(value(&store, "a"), Some(Bytes::from("3")));
+    let superseded = Reply::Superseded { version: local.version(), is_same_write: false };
+    assert_eq!(apply(&store, vec![newer(4, "a")]).await, [superseded]);
+    assert_eq!(contiguous(&store, &n2), 5);
+}
+
+/// A retry of the same write must not pass for another one.
+#[tokio::test]
+async fn a_write_whose_id_cannot_be_looked_up_may_come_again() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let once = record(&n2, 1, "a", Some("1"), WALL);
+    let write_id = Bytes::copy_from_slice(once.write_id.as_bytes());
+    apply(&store, vec![incoming(once.clone())]).await;
+    drop(store);
+    disk.damage(Space::Writes, write_id);
+    let store = on_memory(&disk);
+    let mut again = record(&n2, 2, "a", Some("1"), WALL + 1);
+    again.write_id = once.write_id;
+    let replies = apply(&store, vec![incoming(again)]).await;
+    assert_eq!(replies, [Reply::Busy { reason: Busy::Disk }]);
+    assert_eq!(value(&store, "a"), Some(Bytes::from("1")));
+    assert_eq!(contiguous(&store, &n2), 1, "nothing of it is there");
+    assert_eq!(store.state(), StoreState::Running);
 }
 
 #[tokio::test]
@@ -132,9 +184,9 @@ async fn gaps_are_capped_and_what_fills_one_is_still_taken() {
     let n2 = lineage("n2", 1);
     let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
     let put = |seq: u64| incoming(record(&n2, seq, &format!("k{seq}"), Some("1"), WALL));
-    let busy = Reply::Busy { reason: Busy::Gaps };
+    let (busy, kept) = (Reply::Busy { reason: Busy::Gaps }, Reply::Busy { reason: Busy::Kept });
     let replies = apply(&store, [1, 3, 5, 7].map(put).into()).await;
-    assert_eq!(replies, [Reply::Stored, Reply::Stored, Reply::Stored, busy.clone()]);
+    assert_eq!(replies, [Reply::Stored, Reply::Stored, Reply::Stored, kept]);
     let wide = covering(record(&n2, 6, "w", Some("1"), WALL), &n2, vec![(9, 9), (11, 11)]);
     assert_eq!(apply(&store, vec![wide]).await, std::slice::from_ref(&busy));
     let bare = Incoming {
@@ -160,7 +212,7 @@ async fn what_a_snapshot_brings_beyond_the_cap_is_kept_until_its_claim_closes_th
     let current = |key: u64| incoming(record(&n2, 2 * key, &name(key), Some("1"), WALL + key));
     let replies = apply(&store, (1..=10).map(current).collect()).await;
     assert_eq!(replies[..3], vec![Reply::Stored; 3]);
-    assert_eq!(replies[3..], vec![Reply::Busy { reason: Busy::Gaps }; 7]);
+    assert_eq!(replies[3..], vec![Reply::Busy { reason: Busy::Kept }; 7]);
     let held = store.frontier().of(&n2).cloned().expect("known");
     assert_eq!(held, SeqSet::from(vec![(2, 2), (4, 4), (6, 6)]), "nothing beyond is promised");
     disk.crash();
@@ -171,6 +223,42 @@ async fn what_a_snapshot_brings_beyond_the_cap_is_kept_until_its_claim_closes_th
     let claim = Incoming { record: None, covers, ..Incoming::default() };
     assert_eq!(apply(&store, vec![claim]).await, [Reply::Stored]);
     assert_eq!(contiguous(&store, &n2), 20);
+}
+
+/// A frontier goes over the wire in one frame: with a bound for each lineage alone, a member that refills out of many would
+/// outgrow it, and be refused by everybody.
+#[tokio::test]
+async fn gaps_of_all_lineages_together_are_capped_and_what_comes_in_order_is_still_taken() {
+    let config =
+        StoreConfig { intervals_max: 4, intervals_in_all_max: 6, ..StoreConfig::default() };
+    let (disk, kept) = (MemoryDisk::new(), Reply::Busy { reason: Busy::Kept });
+    let open = || on_memory_with(&disk, "n1", config.clone(), &TestClock::new());
+    let (n2, n3, n4) = (lineage("n2", 1), lineage("n3", 1), lineage("n4", 1));
+    let put = |of: &Lineage, seq: u64| {
+        incoming(record(of, seq, &format!("{}{seq}", of.origin.node), Some("1"), WALL))
+    };
+    let store = open();
+    let scattered = |of: &Lineage, count: u64| (1..=count).map(|at| put(of, 2 * at)).collect();
+    assert_eq!(apply(&store, scattered(&n2, 4)).await, vec![Reply::Stored; 4]);
+    let replies = apply(&store, scattered(&n3, 4)).await;
+    assert_eq!(replies, [Reply::Stored, Reply::Stored, kept.clone(), kept.clone()]);
+    disk.crash();
+    let store = open();
+    assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [kept], "that is known after a start");
+    let bare = Incoming {
+        record: None,
+        covers: vec![(n3.clone(), SeqSet::from(vec![(9, 9)]))],
+        ..Incoming::default()
+    };
+    assert_eq!(apply(&store, vec![bare]).await, [Reply::Busy { reason: Busy::Gaps }]);
+    let in_order = (1..=3).map(|seq| put(&n4, seq)).collect();
+    assert_eq!(apply(&store, in_order).await, vec![Reply::Stored; 3]);
+    assert_eq!(contiguous(&store, &n4), 3);
+    // Gaps that are closed leave room for others.
+    let closing = (1..=4).map(|at| put(&n2, 2 * at - 1)).collect();
+    assert_eq!(apply(&store, closing).await, vec![Reply::Stored; 4]);
+    assert_eq!(contiguous(&store, &n2), 8);
+    assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [Reply::Stored]);
 }
 
 #[tokio::test]
@@ -250,7 +338,7 @@ async fn an_overfull_queue_is_busy_not_an_ack() {
     for task in tasks {
         match task.await.expect("no panic").as_slice() {
             [Reply::Stored] => stored += 1,
-            [Reply::Busy { reason: Busy::Overload | Busy::Gaps }] => {}
+            [Reply::Busy { reason: Busy::Overload | Busy::Kept }] => {}
             other => panic!("{other:?}"),
         }
     }

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use quorum_core::{Hlc, Incoming, LocalStore, LogSource, Record, Refusal, Replay, Reply, SeqSet};
+use quorum_core::{
+    Answer, Hlc, Incoming, LocalStore, LogSource, QuerySource, Question, Record, Refusal, Replay,
+    Reply, SeqSet,
+};
 use quorum_node::record::WriteOp;
 use quorum_node::store::engine::memory::MemoryDisk;
 use quorum_node::store::{Store, StoreConfig, verify};
 
 use crate::harness::{
     TestClock, WALL, apply, contiguous, incoming, key, lineage, namespace, on_disk, on_memory,
-    on_memory_with, op, record, value, write,
+    on_memory_with, op, peer, receiver, record, value, write,
 };
 
 const TOO_OLD: Reply = Reply::Refused { reason: Refusal::TooOld };
@@ -27,7 +30,7 @@ fn has_record(store: &Store, name: &str) -> bool {
 async fn replayed(store: &Store, of: &quorum_core::Lineage, last: u64) -> Vec<Incoming> {
     match store.replay(of, &SeqSet::up_to(last), usize::MAX).await {
         Replay::Items(items) => items,
-        Replay::Trimmed => panic!("the log is not trimmed"),
+        Replay::Partly(_) | Replay::Trimmed => panic!("the log is not trimmed"),
     }
 }
 
@@ -188,4 +191,21 @@ async fn a_closed_clock_issues_nothing_older_also_after_a_restart() {
     store.observe(seen);
     let staged = store.stage(op("a", "4")).await.expect("staged");
     assert!(staged.record.hlc > seen, "what others have purged");
+}
+
+/// Whoever asks says which tombstones are to be left out, and could have everything read, again and again, for one number.
+#[tokio::test]
+async fn a_sum_over_a_range_comes_to_an_end_also_where_all_of_it_is_left_out() {
+    let (store, n2) = (on_memory(&MemoryDisk::new()), lineage("n2", 1));
+    let deletes: Vec<u64> = (1..=4 * 8_192 + 1).collect();
+    for batch in deletes.chunks(8_192) {
+        let delete = |seq: &u64| incoming(record(&n2, *seq, &format!("k{seq:06}"), None, WALL));
+        apply(&store, batch.iter().map(delete).collect()).await;
+    }
+    let ignore_tombstones_through = Hlc::from_millis(WALL + 1);
+    let question = Question::RangeDigest { after: None, through: None, ignore_tombstones_through };
+    match receiver(&store).answer(&peer("n2"), question).await {
+        Answer::RangeDigest { records: 0, is_complete: false, .. } => {}
+        other => panic!("{other:?}"),
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorum_core::{
-    Answer, Busy, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery,
+    Answer, Busy, Clock, Durability, Hlc, KnownWrite, LocalStore, QuerySource, Question, Recovery,
     ReplicaStore, Reply, Unavailable, Version, WriteId,
 };
 use quorum_node::record::WriteOp;
@@ -285,6 +285,22 @@ async fn after_a_crash_everything_acknowledged_is_there_and_the_frontier_says_no
     }
 }
 
+/// Before it has a place nothing has happened, so it can be said that it is not applied.
+#[tokio::test]
+async fn a_write_waits_for_a_disk_that_hangs_until_its_deadline_at_most() {
+    let (disk, clock) = (MemoryDisk::new(), TestClock::new());
+    let store = on_memory_with(&disk, "n1", StoreConfig::default(), &clock);
+    write(&store, op("a", "1")).await;
+    // For so late a time the disk must make room first, and it comes to no end with anything.
+    clock.set_wall(WALL + 3_600_000);
+    disk.set_space(DiskSpace { free: 0, total: 1 << 40 });
+    let deadline = Some(clock.now() + Duration::from_millis(50));
+    let outcome = store.stage(WriteOp { deadline, ..op("b", "1") }).await.map(|_| ());
+    assert_eq!(outcome, Err(StoreError::Overloaded));
+    disk.set_space(DiskSpace { free: 1 << 40, total: 1 << 40 });
+    assert_eq!(write(&store, op("b", "1")).await.dot.seq, 2, "nothing was left of it");
+}
+
 /// A relaxed write is answered from the operating system's memory, but neither readers nor the frontier know of it
 /// before it is synced.
 #[tokio::test]
@@ -317,6 +333,23 @@ async fn a_relaxed_write_is_answered_early_and_seen_late() {
     assert_eq!(contiguous(&store, &store.lineage()), 3);
     assert_eq!(contiguous(&store, &lineage("n2", 1)), 1);
     assert_eq!(value(&store, "a"), Some(Bytes::from("1")));
+}
+
+/// As a read does that brings it to more members: no later read may miss what one has shown.
+#[tokio::test]
+async fn a_relaxed_record_that_comes_again_to_be_synced_is_synced() {
+    let config =
+        StoreConfig { relaxed_sync_after: Duration::from_secs(3_600), ..StoreConfig::default() };
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let mut theirs = record(&lineage("n2", 1), 1, "b", Some("1"), WALL);
+    theirs.durability = Durability::Relaxed;
+    let applied = receiver(&store).apply(&peer("n2"), vec![incoming(theirs.clone())]).await;
+    assert!(!applied.synced);
+    theirs.durability = Durability::Fsync;
+    let applied = receiver(&store).apply(&peer("n3"), vec![incoming(theirs)]).await;
+    assert!(applied.synced);
+    assert_eq!(applied.replies, [Reply::Stored]);
+    assert_eq!(value(&store, "b"), Some(Bytes::from("1")));
 }
 
 #[tokio::test]

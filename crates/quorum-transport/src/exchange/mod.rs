@@ -61,7 +61,8 @@ impl<S: ReplicaStore> Exchange<S> {
         let (ours, current) = (self.store.frontier(), self.store.lineage());
         let pushing: Vec<_> =
             self.serving.lock().values().map(|served| served.lineage().clone()).collect();
-        let sender = self.snapshot.lock().holder().cloned();
+        let now = self.seams.clock.now();
+        let sender = self.snapshot.lock().holder(now).cloned();
         let within_reach: BTreeMap<PeerId, Frontier> = self
             .peers
             .iter()
@@ -75,7 +76,7 @@ impl<S: ReplicaStore> Exchange<S> {
             snapshot_sender: sender.as_ref(),
         };
         let names = self.peers.iter().map(|peer| peer.name());
-        let plan = memory.plan.wants(sight, names, self.seams.clock.now());
+        let plan = memory.plan.wants(sight, names, now);
         for (peer, (name, dots)) in self.peers.iter().zip(plan) {
             memory.say(&name, dots.len());
             peer.want(dots);

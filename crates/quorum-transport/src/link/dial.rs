@@ -11,8 +11,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, QuerySource,
-    ReplicaStore, SkewProbe, check_welcome,
+    Announcement, FrameSize, HandshakeFault, HandshakeRefusal, Lineage, LogSource, Occasion,
+    QuerySource, ReplicaStore, SkewProbe, check_welcome, rolled_back,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -145,6 +145,9 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     async fn connect(&self, attempt: u32) -> Result<Welcomed, TransportError> {
+        if self.store.has_failed() {
+            return Err(TransportError::store_failed());
+        }
         let name = self.peer.name();
         let address = resolve(&self.peer.member.address, attempt).await?;
         let client = (**self.client.load()).clone();
@@ -175,7 +178,6 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             to: self.peer.name().clone(),
             members: self.roster.digest(),
             lineage: ours.clone(),
-            frontier: self.store.frontier(),
             announcement: self.store.announcement(self.peer.name()),
         };
         say(&mut control, &hello).await?;
@@ -194,23 +196,34 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             Err(HandshakeFault::Theirs { reason, detail }) => {
                 return Err(TransportError::refused(reason, detail));
             }
-            Err(HandshakeFault::OursIsRolledBack) => {
-                self.verdicts.rolled_back.send_replace(true);
-                // Not a refusal: the peer would take that for news about itself.
-                let detail = format!("{} remembers a later start of this node", self.peer.name());
-                return Err(TransportError::Lost(detail));
-            }
+            Err(HandshakeFault::OursIsRolledBack) => return Err(self.ours_is_rolled_back()),
         }
-        self.heard_announcement(&lineage, announcement).await;
+        self.heard_announcement(&lineage, announcement).await?;
         self.peer.connected(self.seams.clock.now(), lineage.clone(), frontier);
         let connection = connection.clone();
         Ok(Welcomed { connection, control, answers, ours, theirs: lineage })
     }
 
+    /// The peer remembers a later start of this node than its disk does.
+    fn ours_is_rolled_back(&self) -> TransportError {
+        self.verdicts.rolled_back.send_replace(true);
+        // Not a refusal: the peer would take that for news about itself.
+        let detail = format!("{} remembers a later start of this node", self.peer.name());
+        TransportError::Lost(detail)
+    }
+
     /// Lets the store draw its conclusions first: whether the peer's acks count may depend on them.
-    async fn heard_announcement(&self, from: &Lineage, said: Announcement) {
-        self.store.announced(from, &said).await;
+    async fn heard_announcement(
+        &self,
+        from: &Lineage,
+        said: Announcement,
+    ) -> Result<(), TransportError> {
+        self.store.announced(from, &said, Occasion::Answer).await;
+        if self.store.has_failed() {
+            return Err(TransportError::store_failed());
+        }
         self.peer.announced(said);
+        Ok(())
     }
 
     /// Runs the lanes and the probe until one of them ends, and with it the connection.
@@ -307,7 +320,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
                         let Some(sent_at) = sent_at.take() else {
                             return Err(TransportError::Protocol("answer to no probe".into()));
                         };
-                        self.probed(reply, sent_at, theirs).await;
+                        self.probed(reply, sent_at, theirs).await?;
                         let pause = if self.peer.counts() { pause } else { pause / QUICKER };
                         probe_at = self.peer.beat.next(pause, clock.now());
                     }
@@ -327,7 +340,12 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
     }
 
     /// Takes in what the peer says of its clock, of what it holds, and of itself.
-    async fn probed(&self, reply: Control, sent_at: Instant, theirs: &Lineage) {
+    async fn probed(
+        &self,
+        reply: Control,
+        sent_at: Instant,
+        theirs: &Lineage,
+    ) -> Result<(), TransportError> {
         let Control::ProbeReply {
             sent_micros,
             received_micros,
@@ -336,7 +354,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
             announcement,
         } = reply
         else {
-            return;
+            return Ok(());
         };
         let (wall, now) = (self.seams.clock.wall(), self.seams.clock.now());
         let returned_micros = micros(wall);
@@ -344,16 +362,21 @@ impl<S: ReplicaStore + LogSource + QuerySource> Dialler<S> {
         if probe.is_steady(now.saturating_duration_since(sent_at)) {
             self.peer.measured(probe.offset(), probe.round_trip(), (now, wall));
         }
+        // It may have learned of that start since it welcomed us.
+        if frontier.as_ref().is_some_and(|more| rolled_back(&self.store.lineage(), more)) {
+            return Err(self.ours_is_rolled_back());
+        }
         self.peer.reported(frontier.as_ref());
         // The peer may have begun another life since it welcomed us; this is the word of the former one.
         let is_over = self.peer.lineage().is_none_or(|now| now.origin != theirs.origin);
         if is_over {
-            return;
+            return Ok(());
         }
         if let Some(said) = announcement {
-            self.heard_announcement(theirs, said).await;
+            self.heard_announcement(theirs, said).await?;
         }
         self.peer.heard_out(sent_at);
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use quorum_core::{
     Announcement, Answer, ClockOffset, Dot, FrameSize, Frontier, Incoming, Lineage, Link,
     LinkConfig, LinkWord, Observer, Origin, PeerAnswer, PeerId, PeerReply, Question, Reply,
-    ReplyTo, Reported, Rings, Sent, Unavailable,
+    ReplyTo, Rings, Sent, Unavailable,
 };
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
@@ -20,18 +20,19 @@ use crate::clock::Beat;
 use crate::config::TransportConfig;
 use crate::identity::Member;
 use crate::link::ask::{AnswerSender, Questions};
+use crate::link::catch_up::append_frame;
 use crate::status::PeerStatus;
 use crate::wire::LENGTH_BYTES;
 use crate::wire::message::Control;
 
-/// Answers of peers to one write, on their way to its writer.
+/// Answers of peers to one write, on their way to its writer, each with the peer's life in which it was given.
 #[derive(Debug, Clone)]
-pub(crate) struct ReplySender(pub(crate) mpsc::Sender<PeerReply>);
+pub(crate) struct ReplySender(pub(crate) mpsc::Sender<(PeerReply, u64)>);
 
 impl ReplyTo for ReplySender {
     /// The queue holds a busy and a final reply of every peer, so it is never full; a writer that has gone needs no reply.
-    fn reply(&self, reply: PeerReply) {
-        let _gone = self.0.try_send(reply);
+    fn reply(&self, reply: PeerReply, life: u64) {
+        let _gone = self.0.try_send((reply, life));
     }
 
     fn is_closed(&self) -> bool {
@@ -136,6 +137,12 @@ impl Peer {
         if rings.catch_up {
             self.catch_up_ready.notify_one();
         }
+        if rings.news {
+            self.news.notify_one();
+        }
+        if rings.connection {
+            self.look_at_connection.notify_one();
+        }
     }
 
     // What comes from the writer.
@@ -177,8 +184,8 @@ impl Peer {
     pub(crate) fn too_large(&self, item: &Incoming, now: Instant) {
         let too_large = Reply::Refused { reason: quorum_core::Refusal::TooLarge };
         self.observe(item, now, &too_large, now);
-        self.state.lock().link.too_large(item, now);
-        self.catch_up_ready.notify_one();
+        let rings = self.state.lock().link.too_large(item, now);
+        self.ring(rings);
     }
 
     /// Up to about `bytes_max` of queued frames of a size, in order, with what is to be entered in the ledger.
@@ -192,9 +199,11 @@ impl Peer {
             let sampled = queued.item.trace.is_some();
             let note = sampled.then(|| tracing::debug_span!("quorum.send", peer = %self.name()));
             let sent = Sent { item: queued.item, handed_over: queued.handed_over, note };
-            (queued.frame, sent)
+            // It could be encoded when it was offered.
+            let frame = queued.frame.or_else(|| append_frame(&sent.item).ok())?;
+            Some((frame, sent))
         });
-        apart.unzip()
+        apart.flatten().unzip()
     }
 
     // What comes from the connection.
@@ -268,11 +277,9 @@ impl Peer {
         now: Instant,
     ) -> bool {
         self.observe(&sent.item, sent.handed_over, reply, now);
-        let taken = self.state.lock().link.answered(&sent.item, reply, synced, now);
-        if !taken {
-            self.catch_up_ready.notify_one();
-        }
-        taken
+        let answered = self.state.lock().link.answered(&sent.item, reply, synced, now);
+        self.ring(answered.rings);
+        answered.taken
     }
 
     fn observe(&self, item: &Incoming, handed_over: Instant, reply: &Reply, now: Instant) {
@@ -295,11 +302,8 @@ impl Peer {
 
     /// The peer says what it durably holds now, or that it is what it said last.
     pub(crate) fn reported(&self, frontier: Option<&Frontier>) {
-        match self.state.lock().link.reported(frontier) {
-            Reported::Nothing => {}
-            Reported::News => self.news.notify_one(),
-            Reported::TooMuch => self.look_at_connection.notify_one(),
-        }
+        let rings = self.state.lock().link.reported(frontier);
+        self.ring(rings);
     }
 
     /// What the peer says of itself.
@@ -346,7 +350,9 @@ impl Peer {
 
     /// See [`Link::owed`].
     pub(crate) fn owed(&self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        self.state.lock().link.owed(us, held, now)
+        let (owed, rings) = self.state.lock().link.owed(us, held, now);
+        self.ring(rings);
+        owed
     }
 
     /// Whether the peer holds a dot, or it is on its way there.

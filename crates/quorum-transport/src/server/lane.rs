@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quinn::SendStream;
 use quorum_core::{
-    Clock, Incoming, LaneHash, Lineage, PeerId, QuerySource, ReplicaStore, Reply, TraceParent,
+    Clock, Incoming, LaneHash, Lineage, PeerId, QuerySource, ReplicaStore, Reply, SnapshotSeat,
+    TraceParent,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,7 @@ pub(crate) struct Lane {
     pub(crate) batch_bytes_max: usize,
     pub(crate) frame_bytes_max: usize,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshot: Arc<Mutex<SnapshotSeat>>,
     /// No further batch is begun.
     pub(crate) stop: CancellationToken,
 }
@@ -50,16 +53,21 @@ impl Lane {
                     questions: self.frames,
                     answers: self.acks,
                     clock: &*self.clock,
+                    snapshot: &self.snapshot,
                     frame_bytes_max: self.frame_bytes_max,
                 };
                 // Nothing that is cut off here leaves anything behind.
                 stop.run_until_cancelled(queries.run(store)).await.unwrap_or(Ok(()))
             }
-            Some(Ok(LaneKind::Live | LaneKind::CatchUp)) => self.apply_all(store).await,
+            Some(Ok(kind)) => self.apply_all(store, kind).await,
         }
     }
 
-    async fn apply_all<S: ReplicaStore>(mut self, store: &S) -> Result<(), TransportError> {
+    async fn apply_all<S: ReplicaStore>(
+        mut self,
+        store: &S,
+        kind: LaneKind,
+    ) -> Result<(), TransportError> {
         let stop = self.stop.clone();
         let (mut upto, mut hash) = (0, LaneHash::new());
         while let Some(next) = stop.run_until_cancelled(self.frames.next()).await {
@@ -72,6 +80,9 @@ impl Lane {
             let applied = store.apply(&self.from, batch).await;
             if applied.replies.len() != count {
                 return Err(TransportError::Lost("the store did not answer every item".into()));
+            }
+            if kind == LaneKind::CatchUp {
+                self.snapshot.lock().gets_on(&self.from, self.clock.now());
             }
             upto += count as u64;
             let exceptions = applied.replies.into_iter().zip(base + 1..);

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quinn::SendStream;
-use quorum_core::{Answer, Clock, PeerId, QuerySource, Unavailable};
+use quorum_core::{Answer, Clock, PeerId, QuerySource, SnapshotSeat, Unavailable};
 
 use crate::error::TransportError;
 use crate::frames::FrameReader;
@@ -22,6 +23,7 @@ pub(crate) struct Queries<'a> {
     pub(crate) questions: FrameReader,
     pub(crate) answers: SendStream,
     pub(crate) clock: &'a dyn Clock,
+    pub(crate) snapshot: &'a Mutex<SnapshotSeat>,
     pub(crate) frame_bytes_max: usize,
 }
 
@@ -35,6 +37,9 @@ impl Queries<'_> {
                 // Whoever asked no longer waits.
                 if deadline <= self.clock.now() {
                     continue;
+                }
+                if ask.question.compares() {
+                    self.snapshot.lock().gets_on(self.from, self.clock.now());
                 }
                 let answer = store.answer(self.from, ask.question).await;
                 let frame = self.frame(ask.number, answer)?;

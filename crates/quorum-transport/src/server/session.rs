@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use quorum_core::{
-    Announcement, ExchangePlan, Frontier, HandshakeRefusal, Lineage, LogSource, PeerId,
+    Announcement, ExchangePlan, Frontier, HandshakeRefusal, Lineage, LogSource, Occasion, PeerId,
     QuerySource, ReplicaStore,
 };
 use rustls_pki_types::CertificateDer;
@@ -123,18 +123,24 @@ async fn welcome<S: ReplicaStore + LogSource + QuerySource>(
     let hello: Hello = hear(&mut requests).await?;
     check(server, &name, &hello)?;
     let seat = take_seat(server, &name, &hello.lineage, connection).await;
-    server.store.announced(&hello.lineage, &hello.announcement).await;
+    server.store.announced(&hello.lineage, &hello.announcement, Occasion::Hello).await;
     let welcome = Control::Welcome {
         lineage: server.store.lineage(),
         frontier: server.store.frontier(),
         announcement: server.store.announcement(&name),
     };
+    is_all(&*server.store)?;
     say(&mut control, &welcome).await?;
     if let Some(peer) = server.peers.get(&name) {
         peer.dialled_us(&hello.lineage);
     }
     let connection = connection.clone();
     Ok(Guest { seat, lineage: hello.lineage, connection, control, requests })
+}
+
+/// Whether what was just read of the store's frontier is all that it holds.
+fn is_all<S: ReplicaStore>(store: &S) -> Result<(), TransportError> {
+    if store.has_failed() { Err(TransportError::store_failed()) } else { Ok(()) }
 }
 
 /// The member whose name the peer's certificate carries.
@@ -289,6 +295,7 @@ impl<S: ReplicaStore + LogSource + QuerySource> Lanes<'_, S> {
             batch_bytes_max: self.server.config.batch_bytes_max,
             frame_bytes_max: self.server.config.frame_limit(),
             clock: Arc::clone(&self.server.seams.clock),
+            snapshot: Arc::clone(&self.server.snapshot),
             stop: self.stop.clone(),
         };
         let store = Arc::clone(&self.server.store);
@@ -356,7 +363,8 @@ impl<S: ReplicaStore> Conversation<'_, S> {
                 Control::Probe { sent_micros } => self.probed(sent_micros, received_micros).await?,
                 Control::Want { dots } => self.wanted(dots)?,
                 Control::MaySnapshot => {
-                    let granted = self.server.snapshot.lock().take(self.name);
+                    let now = self.server.seams.clock.now();
+                    let granted = self.server.snapshot.lock().take(self.name, now);
                     say(&mut self.control, &Control::Snapshot { granted }).await?;
                 }
                 Control::SnapshotDone => self.server.snapshot.lock().leave(self.name),
@@ -397,6 +405,7 @@ impl<S: ReplicaStore> Conversation<'_, S> {
     ) -> Result<(), TransportError> {
         let store = &self.server.store;
         let frontier = self.told.advance_to(store.frontier());
+        is_all(&**store)?;
         let announcement = news(&mut self.announced, store.announcement(self.name));
         let answered_micros = micros(self.server.seams.clock.wall());
         let reply = Control::ProbeReply {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use quorum_core::{Announcement, Frontier, HandshakeRefusal, Incoming, Lineage, PeerId};
+use quorum_core::{Announcement, HandshakeRefusal, Incoming, Lineage, PeerId};
 use tokio::net::UdpSocket;
 
 use crate::close;
@@ -95,7 +95,6 @@ pub fn hello(roster: &Roster, to: &PeerId, lineage: &Lineage) -> Bytes {
         to: to.clone(),
         members: roster.digest(),
         lineage: lineage.clone(),
-        frontier: Frontier::new(),
         announcement: Announcement::default(),
     })
 }

@@ -102,7 +102,13 @@ fn answers() -> Vec<Answer> {
         Answer::Write(KnownWrite::Unknown),
         Answer::Write(KnownWrite::Expired),
         Answer::Write(KnownWrite::UnderWay),
-        Answer::Write(KnownWrite::Held { dot, version, digest, key, is_current: true }),
+        Answer::Write(KnownWrite::Held {
+            dot,
+            newest: Some(version.clone()),
+            version,
+            digest,
+            key,
+        }),
         Answer::RangeDigest { records: 300, digest, is_complete: true },
         Answer::Range { entries: vec![entry], is_complete: false },
         Answer::Unavailable(Unavailable::Recovering),
@@ -133,7 +139,6 @@ fn every_message_has_the_bytes_of_its_version() {
             to: name("n2"),
             members: Digest::of(b"members"),
             lineage: lineage("n1"),
-            frontier: frontier(),
             announcement: announcement(),
         },
     );

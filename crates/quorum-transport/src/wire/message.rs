@@ -20,8 +20,6 @@ pub(crate) struct Hello {
     pub(crate) members: Digest,
     /// The lineage in which the dialling side numbers its writes now.
     pub(crate) lineage: Lineage,
-    /// What it durably holds.
-    pub(crate) frontier: Frontier,
     /// What else it says of itself.
     pub(crate) announcement: Announcement,
 }

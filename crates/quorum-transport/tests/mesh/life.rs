@@ -111,3 +111,36 @@ async fn a_node_does_not_start_with_the_certificate_of_another() {
     let refused = Endpoint::start(mesh.roster(0), &identity, mesh.config, seams, store);
     assert!(matches!(refused, Err(TransportError::IdentityName { .. })));
 }
+
+/// What it says that it holds may be less than what it finds when it is started again.
+#[tokio::test]
+async fn a_member_whose_store_has_failed_is_linked_to_nobody() {
+    let (_mesh, nodes) = running(2).await;
+    let (first, second) = (&nodes[0], &nodes[1]);
+    let says_so = |of: &Node, to: &Node| {
+        let error = of.peer(&to.name).last_error;
+        error.is_some_and(|error| error.contains("store has failed"))
+    };
+    first.linked_to(&second.name).await;
+    second.store.failed.store(true, Ordering::Relaxed);
+    eventually("the next probe is not answered", || says_so(first, second)).await;
+    second.endpoint.reconnect();
+    eventually("nor does it say hello", || says_so(second, first)).await;
+    second.store.failed.store(false, Ordering::Relaxed);
+    first.linked_to(&second.name).await;
+    second.linked_to(&first.name).await;
+}
+
+#[tokio::test]
+async fn a_member_whose_store_has_failed_welcomes_nobody() {
+    let mesh = Loopback::new(2).expect("loopback sockets");
+    let (first, second) = (Node::start(&mesh, 0, 2), Levers::new(mesh.name(1)));
+    second.failed.store(true, Ordering::Relaxed);
+    let second = Node::over(&mesh, 1, 2, second);
+    eventually("it is told so", || {
+        let error = first.peer(&second.name).last_error;
+        error.is_some_and(|error| error.contains("store has failed"))
+    })
+    .await;
+    assert!(first.peer(&second.name).frontier.is_none(), "nothing was said of what it holds");
+}

@@ -1,6 +1,6 @@
 //! A disk that went back in time is noticed, whoever dials, and a new incarnation is let in.
 
-use quorum_core::HandshakeRefusal;
+use quorum_core::{HandshakeRefusal, Incoming, ReplicaStore, Reply};
 use quorum_transport::testing::{Loopback, Relay, eventually};
 
 use crate::support::{Levers, Node, converged, empty};
@@ -64,7 +64,7 @@ async fn a_node_that_lost_what_it_had_acknowledged_is_told() {
     let second = nodes.pop().expect("two nodes");
     let first = nodes.pop().expect("two nodes");
     eventually("the ack is on record", || {
-        let held = quorum_core::ReplicaStore::frontier(&*first.store);
+        let held = ReplicaStore::frontier(&*first.store);
         first.peer(&second.name).frontier.is_some_and(|known| known.covers(&held))
     })
     .await;
@@ -90,7 +90,7 @@ async fn a_new_incarnation_replaces_the_old_one_on_every_link() {
     nodes[0].commit("old", "v", 2).await.expect("committed");
     nodes[0].store.swap(empty(mesh.name(0), 9));
     nodes[0].endpoint.reconnect();
-    let expected = quorum_core::ReplicaStore::lineage(&*nodes[0].store);
+    let expected = ReplicaStore::lineage(&*nodes[0].store);
     eventually("the peer has been told of the new lineage", || {
         nodes[1].peer(&nodes[0].name).lineage.as_ref() == Some(&expected)
     })
@@ -98,4 +98,26 @@ async fn a_new_incarnation_replaces_the_old_one_on_every_link() {
     nodes[0].commit("new", "v", 2).await.expect("committed in the new lineage");
     converged(&nodes).await;
     assert!(nodes[0].store.has("old"));
+}
+
+/// Whoever remembers it was not there when the connection began: the peer hears of it later.
+#[tokio::test]
+async fn a_later_start_of_which_the_peer_learns_on_a_connection_that_stands_is_noticed() {
+    let (mesh, nodes) = crate::support::running(2).await;
+    let (first, second) = (&nodes[0], &nodes[1]);
+    first.linked_to(&second.name).await;
+    let (disk, later) = (empty(&first.name, 1), Levers::new(&first.name));
+    disk.crash();
+    later.swap(disk);
+    let record = Some(later.write("k", "v"));
+    let batch = vec![Incoming { record, ..Incoming::default() }];
+    let applied = second.store.inner().apply(&first.name, batch).await;
+    assert_eq!(applied.replies, [Reply::Stored]);
+    let mut told = first.endpoint.rolled_back();
+    told.wait_for(|rolled_back| *rolled_back).await.expect("the endpoint lives");
+    assert!(!*second.endpoint.rolled_back().borrow(), "the other disk is fine");
+
+    first.store.swap(empty(mesh.name(0), 2));
+    first.endpoint.reconnect();
+    eventually("it has its record back", || first.store.has("k")).await;
 }

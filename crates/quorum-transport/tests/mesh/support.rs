@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use quorum_core::testing::{KeyValue, MemoryStore};
 use quorum_core::{
     Announcement, Answer, Applied, CommitOptions, Frontier, HandshakeRefusal, Incarnation,
-    Incoming, Lineage, LocalStore, LogSource, Observer, PeerId, QuerySource, Question,
+    Incoming, Lineage, LocalStore, LogSource, Observer, Occasion, PeerId, QuerySource, Question,
     QuorumPolicy, QuorumWriter, Receipt, Record, Replay, ReplicaStore, Reply, SeqSet,
     SnapshotCursor, Staged, Version, WriteError,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Levers {
     pub(crate) offered: AtomicUsize,
     /// Fails the next batch by a panic.
     pub(crate) panics: AtomicBool,
+    /// While true, it says that it has failed.
+    pub(crate) failed: AtomicBool,
     /// What the store has to say to others.
     pub(crate) announcement: Mutex<Announcement>,
     /// What was said to it last, by member.
@@ -63,6 +65,7 @@ impl Levers {
             snapshot_pages: AtomicUsize::new(0),
             offered: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             announcement: Mutex::default(),
             announced: Mutex::default(),
         })
@@ -132,6 +135,10 @@ impl ReplicaStore for Levers {
         self.inner().frontier()
     }
 
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     fn lineage(&self) -> Lineage {
         self.inner().lineage()
     }
@@ -140,7 +147,7 @@ impl ReplicaStore for Levers {
         self.announcement.lock().clone()
     }
 
-    async fn announced(&self, from: &Lineage, said: &Announcement) {
+    async fn announced(&self, from: &Lineage, said: &Announcement, _when: Occasion) {
         self.announced.lock().insert(from.origin.node.clone(), said.clone());
     }
 }

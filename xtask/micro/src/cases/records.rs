@@ -48,6 +48,7 @@ pub(crate) fn write(number: u64) -> WriteOp {
         write_id: write_id(number),
         durability: Durability::Fsync,
         above: None,
+        deadline: None,
     }
 }
 

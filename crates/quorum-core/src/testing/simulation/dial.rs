@@ -11,16 +11,17 @@ use super::network::{Conn, LaneKind, Message};
 use super::peer::Peer;
 use super::program::Program;
 use super::tasks::{Bell, first, until};
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::clock::skew::SkewProbe;
 use crate::frontier::Frontier;
 use crate::link::{
-    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Reported,
-    Sent, check_welcome,
+    CatchUp, CatchUpLane, FrameSize, HandshakeFault, Ledger, LedgerError, Link, LinkWord, Sent,
+    check_welcome,
 };
 use crate::observe::HandshakeRefusal;
 use crate::ports::{Clock, Incoming, ReplicaStore};
 use crate::query::{Answer, Question};
+use crate::replication::rolled_back;
 use crate::version::{Dot, Lineage, Origin};
 
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -106,6 +107,9 @@ async fn greet<P: Program>(
     conn: &Conn,
 ) -> Result<(Lineage, Lineage), Over> {
     let store = member.program.served();
+    if store.has_failed() {
+        return Err(Over);
+    }
     let ours = store.lineage();
     let announcement = store.announcement(&peer.name);
     conn.say(LaneKind::Control, Message::Hello { lineage: ours.clone(), announcement });
@@ -133,7 +137,7 @@ async fn greet<P: Program>(
             return Err(Over);
         }
     }
-    heard_announcement(member, peer, &lineage, announcement).await;
+    heard_announcement(member, peer, &lineage, announcement).await?;
     let now = member.clock.now();
     let rings = peer.link(|link| link.connected(now, lineage.clone(), frontier));
     peer.ring(rings);
@@ -147,10 +151,14 @@ async fn heard_announcement<P: Program>(
     peer: &Peer,
     from: &Lineage,
     said: Announcement,
-) {
+) -> Result<(), Over> {
     let store = member.program.served();
-    store.announced(from, &said).await;
+    store.announced(from, &said, Occasion::Answer).await;
+    if store.has_failed() {
+        return Err(Over);
+    }
     peer.link(|link| link.announced(said));
+    Ok(())
 }
 
 async fn until_stale<P: Program>(member: &Member<P>, peer: &Peer, ours: &Lineage) -> Over {
@@ -252,7 +260,9 @@ impl<P: Program> CatchUpLane for CatchUpOf<'_, P> {
     type Error = std::convert::Infallible;
 
     fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> Frontier {
-        self.peer.link(|link| link.owed(us, held, now))
+        let (owed, rings) = self.peer.link(|link| link.owed(us, held, now));
+        self.peer.ring(rings);
+        owed
     }
 
     fn has(&self, dot: &Dot) -> bool {
@@ -399,7 +409,9 @@ async fn converse<P: Program>(
             }
             Some(reply @ Message::ProbeReply { .. }) => {
                 let Some(sent_at) = sent_at.take() else { return Over };
-                probed(member, peer, reply, sent_at, theirs).await;
+                if let Err(over) = probed(member, peer, reply, sent_at, theirs).await {
+                    return over;
+                }
                 let counts = peer.link(|link| link.counts()) != Some(false);
                 probe_at = clock.now() + if counts { PROBE_INTERVAL } else { PROBE_INTERVAL / 10 };
             }
@@ -414,7 +426,7 @@ async fn probed<P: Program>(
     reply: Message,
     sent_at: Instant,
     theirs: &Lineage,
-) {
+) -> Result<(), Over> {
     let Message::ProbeReply {
         sent_micros,
         received_micros,
@@ -423,7 +435,7 @@ async fn probed<P: Program>(
         announcement,
     } = reply
     else {
-        return;
+        return Ok(());
     };
     let (wall, now) = (member.clock.wall(), member.clock.now());
     let returned_micros = micros(wall);
@@ -431,21 +443,23 @@ async fn probed<P: Program>(
     if probe.is_steady(now.saturating_duration_since(sent_at)) {
         *peer.offset.lock() = Some((probe.offset(), (now, wall)));
     }
-    match peer.link(|link| link.reported(frontier.as_ref())) {
-        Reported::Nothing => {}
-        Reported::News => peer.news.ring(),
-        Reported::TooMuch => peer.look_at_connection.ring(),
+    let ours = member.program.served().lineage();
+    if frontier.as_ref().is_some_and(|more| rolled_back(&ours, more)) {
+        member.hear_refusal(Some(HandshakeRefusal::RolledBack));
+        return Err(Over);
     }
+    peer.ring(peer.link(|link| link.reported(frontier.as_ref())));
     // The peer may have begun another life since it welcomed us; this is the word of the former one.
     let is_over =
         peer.link(|link| link.view().lineage.is_none_or(|now| now.origin != theirs.origin));
     if is_over {
-        return;
+        return Ok(());
     }
     if let Some(said) = announcement {
-        heard_announcement(member, peer, theirs, said).await;
+        heard_announcement(member, peer, theirs, said).await?;
     }
     peer.link(|link| link.heard_out(sent_at));
+    Ok(())
 }
 
 pub(super) fn micros(span: Duration) -> u64 {

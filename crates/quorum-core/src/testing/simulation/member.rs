@@ -101,7 +101,7 @@ impl<P: Program> Member<P> {
         let serving = self.serving.lock();
         let pushing: Vec<Lineage> = serving.values().map(|served| served.lineage.clone()).collect();
         drop(serving);
-        let sender = self.snapshot.lock().holder().cloned();
+        let sender = self.snapshot.lock().holder(self.clock.now()).cloned();
         let reach =
             |peer: &Arc<Peer>| Some((peer.name.clone(), peer.link(|l| l.within_reach().cloned())?));
         let within_reach: BTreeMap<PeerId, Frontier> =

@@ -98,12 +98,21 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// A reply on its way to a writer.
+struct Letter {
+    reply: PeerReply,
+    /// In which life of its peer it was given.
+    life: u64,
+    /// Whether its peer has really said so.
+    is_true: bool,
+}
+
 /// Where the replies to one record go.
 #[derive(Clone)]
 pub(super) struct ReplyQueue {
     dot: Dot,
     coordinator: PeerId,
-    mailbox: Arc<Mailbox<(PeerReply, bool)>>,
+    mailbox: Arc<Mailbox<Letter>>,
     hostility: Arc<Hostility>,
     history: Arc<History>,
 }
@@ -117,23 +126,24 @@ pub(super) struct Hostility {
 }
 
 impl ReplyTo for ReplyQueue {
-    fn reply(&self, mut reply: PeerReply) {
+    fn reply(&self, mut reply: PeerReply, life: u64) {
+        let put = |reply, is_true| self.mailbox.put(Letter { reply, life, is_true });
         let Hostility { random, per_mille } = &*self.hostility;
         if random.happens(*per_mille) {
             match random.below(3) {
-                0 => self.mailbox.put((reply.clone(), true)),
+                0 => put(reply.clone(), true),
                 1 => {
                     let stranger = PeerId::new("stranger").expect("a valid name");
                     let local = if random.happens(500) { &self.coordinator } else { &stranger };
                     let (peer, at) = (local.clone(), reply.at);
-                    self.mailbox.put((PeerReply { peer, reply: Reply::Stored, at }, false));
+                    put(PeerReply { peer, reply: Reply::Stored, at }, false);
                 }
                 _ if reply.reply == Reply::Stored => reply.reply = Reply::Drift,
                 _ => {}
             }
         }
         self.history.claimed(&self.coordinator, &self.dot, &reply);
-        self.mailbox.put((reply, true));
+        put(reply, true);
     }
 
     fn is_closed(&self) -> bool {
@@ -191,6 +201,12 @@ impl Peer {
         if rings.catch_up {
             self.catch_up_ready.ring();
         }
+        if rings.news {
+            self.news.ring();
+        }
+        if rings.connection {
+            self.look_at_connection.ring();
+        }
     }
 
     pub(super) fn answered(
@@ -200,11 +216,9 @@ impl Peer {
         synced: bool,
         now: Instant,
     ) -> bool {
-        let taken = self.link(|link| link.answered(item, reply, synced, now));
-        if !taken {
-            self.catch_up_ready.ring();
-        }
-        taken
+        let answered = self.link(|link| link.answered(item, reply, synced, now));
+        self.ring(answered.rings);
+        answered.taken
     }
 
     pub(super) fn hang_up(&self) {
@@ -349,8 +363,7 @@ impl fmt::Debug for SimulatedPeers {
 
 /// Replies to one record, as they arrive.
 pub struct SimulatedReplies {
-    /// Replies, each with whether its peer has really said so.
-    mailbox: Arc<Mailbox<(PeerReply, bool)>>,
+    mailbox: Arc<Mailbox<Letter>>,
     /// The peers that were asked, each with its life at that time.
     lives: Vec<(Arc<Peer>, u64)>,
     clock: Arc<dyn Clock>,
@@ -379,12 +392,18 @@ impl Stream for SimulatedReplies {
             this.history.heard(&this.dot, this.round, &withdrawn);
             return Poll::Ready(Some(withdrawn));
         }
-        this.mailbox.poll(context).map(|(reply, is_true)| {
+        while let Poll::Ready(Letter { reply, life, is_true }) = this.mailbox.poll(context) {
+            let mut lives = this.lives.iter();
+            if lives.any(|(peer, now)| peer.name == reply.peer && life < *now) {
+                // It was taken back before it was heard.
+                continue;
+            }
             if is_true {
                 this.history.heard(&this.dot, this.round, &reply);
             }
-            Some(reply)
-        })
+            return Poll::Ready(Some(reply));
+        }
+        Poll::Pending
     }
 }
 

@@ -8,7 +8,7 @@ use super::member::{Member, Served};
 use super::network::{Conn, Door, LaneKind, Message};
 use super::program::Program;
 use super::tasks::{Once, Tasks, until};
-use crate::announcement::Announcement;
+use crate::announcement::{Announcement, Occasion};
 use crate::frontier::Frontier;
 use crate::id::PeerId;
 use crate::link::{AckOfLane, HandshakeFault, LinkWord, check_hello};
@@ -47,12 +47,17 @@ async fn serve<P: Program>(member: &Arc<Member<P>>, conn: Arc<Conn>, tasks: &Tas
         return conn.over[1].happen();
     }
     let seated = take_seat(member, &name, &lineage).await;
-    store.announced(&lineage, &announcement).await;
+    store.announced(&lineage, &announcement, Occasion::Hello).await;
     let welcome = Message::Welcome {
         lineage: store.lineage(),
         frontier: store.frontier(),
         announcement: store.announcement(&name),
     };
+    if store.has_failed() {
+        conn.over[1].happen();
+        member.serving.lock().remove(&name);
+        return seated.gone.happen();
+    }
     conn.answer(LaneKind::Control, welcome);
     if let Some(peer) = member.peer(&name) {
         if peer.link(|link| link.dialled_us(&lineage)) {
@@ -149,6 +154,9 @@ async fn apply_all<P: Program>(
                 member.history.took(&member.name, &item, |key| member.current(key));
             }
         }
+        if kind == LaneKind::CatchUp {
+            member.snapshot.lock().gets_on(from, member.clock.now());
+        }
         upto += count;
         let exceptions = applied.replies.into_iter().zip(base + 1..);
         let exceptions = exceptions.filter(|(reply, _)| *reply != Reply::Stored);
@@ -163,6 +171,9 @@ async fn answer_all<P: Program>(member: &Member<P>, conn: &Conn, from: &PeerId, 
     while let Some(Message::Ask { number, question }) =
         conn.up(LaneKind::Query).next(&member.clock, &ends).await
     {
+        if question.compares() {
+            member.snapshot.lock().gets_on(from, member.clock.now());
+        }
         let answer = member.program.served().answer(from, question).await;
         conn.answer(LaneKind::Query, Message::Answered { number, answer });
     }
@@ -186,6 +197,9 @@ async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, st
                     frontier: told.advance_to(store.frontier()),
                     announcement: news(&mut announced, store.announcement(name)),
                 };
+                if store.has_failed() {
+                    return;
+                }
                 conn.answer(LaneKind::Control, reply);
             }
             Some(Some(Message::Word(LinkWord::Want(dots)))) => {
@@ -195,7 +209,7 @@ async fn converse<P: Program>(member: &Member<P>, conn: &Conn, name: &PeerId, st
                 }
             }
             Some(Some(Message::Word(LinkWord::MaySnapshot))) => {
-                let granted = member.snapshot.lock().take(name);
+                let granted = member.snapshot.lock().take(name, clock.now());
                 conn.answer(LaneKind::Control, Message::Snapshot { granted });
             }
             Some(Some(Message::Word(LinkWord::SnapshotDone))) => {

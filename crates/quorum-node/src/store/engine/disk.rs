@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::frame::{self, CommitNumber};
 use super::layer::Layer;
@@ -26,7 +26,7 @@ use super::log::{Segment, Segments, Writer};
 use super::tables::{Snapshot, Tables};
 use super::{Batch, DiskSpace, Engine, EngineError, Page, PageLimit, Sizes, Space, Sync, View};
 use crate::store::config::StoreConfig;
-use crate::store::directory::TABLES_DIRECTORY;
+use crate::store::directory::{Lock, TABLES_DIRECTORY};
 use crate::store::error::{OpenError, with_causes};
 
 /// Full layers that may wait for the tables; beyond them commits wait.
@@ -41,6 +41,13 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often at most, for one layer: after that reads get slower, and nothing else.
 const BEHIND_PAUSES_MAX: u32 = 2_000;
+
+/// How long after the tables had no room for a layer it is tried again. What was written of it is left behind each time, until
+/// the next start.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether compaction goes on, at least.
+const COMPACTION_LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// An open engine on disk.
 pub(crate) struct DiskEngine {
@@ -66,6 +73,8 @@ struct Shared {
     state: Mutex<State>,
     /// A layer is full, or is put, or the engine is closing.
     changed: Condvar,
+    /// Let go last, when the files are closed.
+    _lock: Option<Lock>,
 }
 
 struct State {
@@ -77,6 +86,10 @@ struct State {
     /// Full layers with their last commit and their part of the log, oldest first.
     full: VecDeque<(Arc<Layer>, u64, Segment)>,
     is_closing: bool,
+    /// The disk has no room for a full layer.
+    is_out_of_room: bool,
+    /// Nothing is compacted any more.
+    compaction_has_ended: bool,
     /// What failed first: nothing more is committed then.
     failed: Option<Arc<str>>,
 }
@@ -95,11 +108,13 @@ impl Stack {
 }
 
 impl DiskEngine {
-    /// Opens the engine in `directory`, or creates it there. `closed_after` is the last commit of a store that was closed.
+    /// Opens the engine in `directory`, or creates it there. `closed_after` is the last commit of a store that was closed. The
+    /// lock is let go with the last view.
     pub(crate) fn open(
         directory: &Path,
         config: &StoreConfig,
         closed_after: Option<u64>,
+        lock: Option<Lock>,
     ) -> Result<Self, OpenError> {
         let tables = Tables::open(&directory.join(TABLES_DIRECTORY), config)?;
         let log_directory = directory.join("log");
@@ -114,6 +129,8 @@ impl DiskEngine {
             watched: BTreeMap::new(),
             full: VecDeque::new(),
             is_closing: false,
+            is_out_of_room: false,
+            compaction_has_ended: false,
             failed: None,
         };
         let shared = Arc::new(Shared {
@@ -121,6 +138,7 @@ impl DiskEngine {
             segments: Mutex::new(segments),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            _lock: lock,
         });
         let putting = {
             let shared = Arc::clone(&shared);
@@ -236,6 +254,10 @@ impl Engine for DiskEngine {
         true
     }
 
+    fn compaction_has_ended(&self) -> bool {
+        self.shared.state.lock().compaction_has_ended
+    }
+
     fn space(&self) -> Option<DiskSpace> {
         let found = rustix::fs::statvfs(&self.log_directory).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -269,6 +291,10 @@ impl DiskEngine {
             || writing.writer.end() >= self.segment_bytes_max;
         let mut state = self.shared.state.lock();
         while is_full && state.failed.is_none() && state.full.len() >= FULL_LAYERS_MAX {
+            if state.is_out_of_room {
+                let full = io::ErrorKind::StorageFull.into();
+                return Err(EngineError::before_it_began("begin a layer", full));
+            }
             self.shared.changed.wait(&mut state);
         }
         if let Some(reason) = &state.failed {
@@ -324,18 +350,34 @@ impl Shared {
             let Some((layer, last, segment)) = self.next_full() else { return };
             let put = self.tables.put(&layer, last).and_then(|()| {
                 let retired = self.segments.lock().retire(&segment);
-                retired.map_err(|error: io::Error| EngineError::new("retire a segment", error))
+                retired.map_err(|error| EngineError::before_it_began("retire a segment", error))
             });
-            if let Err(error) = put {
-                return self.fail(&error);
+            match put {
+                Ok(()) => {}
+                Err(error) if error.is_full() => {
+                    self.wait_for_room();
+                    continue;
+                }
+                Err(error) => return self.fail(&error),
             }
             let tables = Arc::new(self.tables.snapshot());
             let mut state = self.state.lock();
+            state.is_out_of_room = false;
             let layers = state.stack.layers.iter();
             let layers = layers.filter(|other| !Arc::ptr_eq(other, &layer)).cloned().collect();
             state.stack = Arc::new(Stack { layers, tables });
             state.full.pop_front();
             self.changed.notify_all();
+        }
+    }
+
+    /// Lets those who wait for room in the layers know that there is none on the disk, and waits a little for some.
+    fn wait_for_room(&self) {
+        let mut state = self.state.lock();
+        state.is_out_of_room = true;
+        self.changed.notify_all();
+        if !state.is_closing {
+            self.changed.wait_for(&mut state, ROOM_PAUSE);
         }
     }
 
@@ -346,16 +388,35 @@ impl Shared {
             if state.is_closing {
                 return None;
             }
+            MutexGuard::unlocked(&mut state, || self.look_after_compaction());
+            // Whoever waits for what has ended waits in vain.
+            let is_in_vain = pauses >= BEHIND_PAUSES_MAX || state.compaction_has_ended;
             match state.full.front() {
-                Some(full) if pauses >= BEHIND_PAUSES_MAX || !self.tables.are_behind() => {
+                Some(full) if is_in_vain || !self.tables.are_behind() => {
                     return Some(full.clone());
                 }
                 Some(_) => {
                     self.changed.wait_for(&mut state, BEHIND_PAUSE);
                     pauses += 1;
                 }
-                None => self.changed.wait(&mut state),
+                None => {
+                    self.changed.wait_for(&mut state, COMPACTION_LOOK_EVERY);
+                }
             }
+        }
+    }
+
+    /// Tells once that nothing is compacted any more.
+    fn look_after_compaction(&self) {
+        if !self.tables.compaction_has_ended() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.compaction_has_ended, true) {
+            tracing::error!(
+                "the tables are no longer compacted after an error: look at the disk, and restart the node"
+            );
+            self.changed.notify_all();
         }
     }
 }
@@ -513,6 +574,7 @@ impl Drop for DiskView {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
     use proptest::prelude::*;
@@ -536,7 +598,7 @@ mod tests {
     /// Layers of a few commits each.
     fn open(directory: &Path) -> DiskEngine {
         let config = StoreConfig { memtable_bytes: 2_000, ..StoreConfig::default() };
-        DiskEngine::open(directory, &config, None).expect("opens")
+        DiskEngine::open(directory, &config, None, None).expect("opens")
     }
 
     fn key(number: u8) -> Bytes {
@@ -664,6 +726,81 @@ mod tests {
         check(engine.view().as_ref(), &model, 10);
         drop(engine);
         check(open(directory.path()).view().as_ref(), &model, 10);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_while_layers_are_put_is_full_and_not_the_end() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        engine.shared.tables.is_full.store(true, Relaxed);
+        let mut refused = None;
+        for turn in 0..100 {
+            let before = model.clone();
+            let batch = apply(&[(turn, Some(200))], &mut model);
+            if let Err(error) = engine.commit(&batch, Sync::Data) {
+                assert!(error.is_full(), "{error:?}");
+                model = before;
+                refused = Some(turn);
+                break;
+            }
+        }
+        let refused = refused.expect("layers fill up");
+        check(engine.view().as_ref(), &model, 7);
+        engine.shared.tables.is_full.store(false, Relaxed);
+        {
+            let shared = &engine.shared;
+            let mut state = shared.state.lock();
+            shared.changed.notify_all();
+            let limit = Duration::from_secs(60);
+            shared.changed.wait_while_for(&mut state, |state| state.is_out_of_room, limit);
+        }
+        let batch = apply(&[(refused, Some(200))], &mut model);
+        engine.commit(&batch, Sync::Data).expect("there is room");
+        check(engine.view().as_ref(), &model, 7);
+        drop(engine);
+        check(open(directory.path()).view().as_ref(), &model, 7);
+    }
+
+    /// Zeros take the place of the beginning of every table of the first space.
+    fn damage_tables(directory: &Path) {
+        let tables = directory.join(TABLES_DIRECTORY).join("keyspaces/1/tables");
+        for entry in fs::read_dir(tables).expect("readable") {
+            let path = entry.expect("readable").path();
+            let file = fs::OpenOptions::new().write(true).open(path).expect("writable");
+            file.write_all_at(&[0; 64], 0).expect("writable");
+        }
+    }
+
+    /// Fills layers until compaction has met what is damaged.
+    #[test]
+    fn it_is_told_that_compaction_has_failed_and_commits_go_on() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        let mut fill = |engine: &DiskEngine, turns: std::ops::Range<usize>| {
+            for turn in turns {
+                let changes = [(u8::try_from(turn % 100).expect("small"), Some(200))];
+                engine.commit(&apply(&changes, &mut model), Sync::Data).expect("committed");
+            }
+        };
+        fill(&engine, 0..10);
+        assert!(!engine.compaction_has_ended());
+        drop(engine);
+        damage_tables(directory.path());
+        let engine = open(directory.path());
+        fill(&engine, 10..300);
+        {
+            let mut state = engine.shared.state.lock();
+            let limit = Duration::from_secs(60);
+            engine.shared.changed.notify_all();
+            engine.shared.changed.wait_while_for(
+                &mut state,
+                |state| !state.compaction_has_ended,
+                limit,
+            );
+        }
+        assert!(engine.compaction_has_ended());
+        fill(&engine, 300..400);
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! One commit as bytes of the log: its numbers, what it changes, and a checksum over all of it.
 //!
-//! A frame is `magic: u32, length of the body: u32, checksum: u64, number: u64, synced: u64, body`. The body is a row of
+//! A frame is `mark: u32, length of the body: u32, checksum: u64, number: u64, synced: u64, body`. The body is a row of
 //! changes: `space: u8, 1 to set or 0 to remove: u8, length of the key: u16, length of the value: u32, key, value`.
 //! Integers are little-endian. The checksum is the XXH3 of everything behind it, seeded with the generation of the
-//! segment, so that what a file held before it was used again does not read as a commit.
+//! segment, so that what a file held before it was used again does not read as a commit. The mark follows from the
+//! generation, too.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Batch, Space};
 
-const MAGIC: [u8; 4] = *b"QLG1";
+/// How frames began when all of them began alike, in segments before [`MARKED_FROM`].
+const MARK_OF_ALL: [u8; 4] = *b"QLG1";
+/// The generation from which on each has a mark of its own. Nobody outside can foresee it: were it known, a value full of
+/// what looks like frames would have to be summed up from each of them to the end before a log could be said to end there.
+pub(crate) const MARKED_FROM: u64 = 1 << 63;
+const MARK_LEN: usize = MARK_OF_ALL.len();
 const CHECKSUM_AT: usize = 8;
 const CHECKED_FROM: usize = 16;
 const HEADER_LEN: usize = 32;
@@ -28,13 +34,22 @@ pub(crate) struct CommitNumber {
 /// One change: a key of a space is set, or removed.
 pub(crate) type Change = (Space, Bytes, Option<Bytes>);
 
+/// How the frames of a generation begin.
+fn mark(generation: u64) -> [u8; MARK_LEN] {
+    if generation < MARKED_FROM {
+        return MARK_OF_ALL;
+    }
+    let [a, b, c, d, ..] = xxh3_64_with_seed(&MARK_OF_ALL, generation).to_le_bytes();
+    [a, b, c, d]
+}
+
 /// The bytes of a commit; `None` if it is larger than a frame can be.
 pub(crate) fn encode(commit: CommitNumber, batch: &Batch, generation: u64) -> Option<Bytes> {
     let changes = batch.changes();
     let len = HEADER_LEN + changes.len() * CHANGE_HEADER_LEN + batch.bytes();
     let mut frame = BytesMut::with_capacity(len);
-    frame.put_slice(&MAGIC);
-    frame.put_bytes(0, CHECKED_FROM - MAGIC.len());
+    frame.put_slice(&mark(generation));
+    frame.put_bytes(0, CHECKED_FROM - MARK_LEN);
     frame.put_u64_le(commit.number);
     frame.put_u64_le(commit.synced);
     for (space, key, value) in changes {
@@ -46,7 +61,7 @@ pub(crate) fn encode(commit: CommitNumber, batch: &Batch, generation: u64) -> Op
         frame.put_slice(value.map(Bytes::as_ref).unwrap_or_default());
     }
     let body = u32::try_from(frame.len() - HEADER_LEN).ok()?;
-    frame[MAGIC.len()..CHECKSUM_AT].copy_from_slice(&body.to_le_bytes());
+    frame[MARK_LEN..CHECKSUM_AT].copy_from_slice(&body.to_le_bytes());
     seal(&mut frame, generation);
     Some(frame.freeze())
 }
@@ -59,15 +74,15 @@ pub(super) fn seal(frame: &mut [u8], generation: u64) {
 
 /// The frame at the beginning of `bytes`, if a sound one of this generation is there: its numbers, and its length.
 pub(crate) fn check(bytes: &[u8], generation: u64) -> Option<(CommitNumber, usize)> {
-    let (commit, len) = header(bytes)?;
+    let (commit, len) = header(bytes, generation)?;
     let frame = bytes.get(..len)?;
     let checksum = u64_at(frame, CHECKSUM_AT)?;
     (checksum == xxh3_64_with_seed(&frame[CHECKED_FROM..], generation)).then_some((commit, len))
 }
 
-/// What a frame claims to be, sound or not.
-pub(crate) fn header(bytes: &[u8]) -> Option<(CommitNumber, usize)> {
-    let rest = bytes.strip_prefix(&MAGIC)?;
+/// What a frame of this generation claims to be, sound or not.
+pub(crate) fn header(bytes: &[u8], generation: u64) -> Option<(CommitNumber, usize)> {
+    let rest = bytes.strip_prefix(&mark(generation))?;
     let body = u32::from_le_bytes(*rest.first_chunk()?) as usize;
     let commit = CommitNumber {
         number: u64_at(bytes, CHECKED_FROM)?,
@@ -76,10 +91,10 @@ pub(crate) fn header(bytes: &[u8]) -> Option<(CommitNumber, usize)> {
     Some((commit, HEADER_LEN + body))
 }
 
-/// Where the next frame might begin, at or behind `from`.
-pub(crate) fn next_candidate(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    rest.windows(MAGIC.len()).position(|window| window == MAGIC).map(|at| from + at)
+/// Where the next frame of this generation might begin, at or behind `from`.
+pub(crate) fn next_candidate(bytes: &[u8], from: usize, generation: u64) -> Option<usize> {
+    let (rest, mark) = (bytes.get(from..)?, mark(generation));
+    rest.windows(MARK_LEN).position(|window| window == mark).map(|at| from + at)
 }
 
 /// The changes of a sound frame. They share its memory.

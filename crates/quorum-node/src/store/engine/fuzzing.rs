@@ -22,6 +22,9 @@ const COMMITS_MAX: u8 = 6;
 /// A sector: what a disk writes whole or not at all. Small, so that a commit takes several.
 const SECTOR_BYTES: usize = 32;
 
+/// Generation of a log's first segment.
+const FIRST_GENERATION: u64 = frame::MARKED_FROM + 7;
+
 /// A log as a node wrote it, and what became of it: the input says what is committed, what is synced, and then either where
 /// the power cut tore it or which bytes went bad.
 ///
@@ -152,7 +155,7 @@ impl Log {
 
     /// A segment, in a file that may have been used before.
     fn begin(&mut self, first: u64, script: &mut Script<'_>) {
-        let generation = 7 + self.files.len() as u64;
+        let generation = FIRST_GENERATION + self.files.len() as u64;
         let mut former = vec![0; 512];
         if script.one_of(2) == 1 {
             let commit = CommitNumber { number: first + 1, synced: first };
@@ -230,7 +233,7 @@ impl Log {
         let here = self.files.iter().filter(|file| !file.is_lost);
         let segments = Segments::in_memory(here.map(|file| (file.generation, file.first)));
         let bytes = |segment: &Segment| {
-            let file = &self.files[(segment.generation() - 7) as usize];
+            let file = &self.files[(segment.generation() - FIRST_GENERATION) as usize];
             Ok(Bytes::copy_from_slice(&file.bytes))
         };
         let mut frames = BTreeMap::new();
@@ -263,9 +266,9 @@ fn check_changes(number: u64, frame: &Bytes) {
 /// Makes every frame whose length fits sound, as far as its checksum goes.
 fn make_checksums_fit(bytes: &mut [u8], generation: u64) {
     let mut from = 0;
-    while let Some(at) = frame::next_candidate(bytes, from) {
+    while let Some(at) = frame::next_candidate(bytes, from, generation) {
         from = at + 1;
-        if let Some((_, len)) = frame::header(&bytes[at..])
+        if let Some((_, len)) = frame::header(&bytes[at..], generation)
             && let Some(frame) = bytes.get_mut(at..at + len)
         {
             frame::seal(frame, generation);

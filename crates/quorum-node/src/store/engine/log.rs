@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::frame::{self, CommitNumber};
-use crate::store::directory::sync_directory;
+use crate::store::directory::{create_directory, sync_directory};
 use crate::store::error::OpenError;
 
 const SEGMENT_EXTENSION: &str = "log";
@@ -58,7 +58,7 @@ pub(crate) struct Writer {
 impl Segments {
     /// Lists a directory; makes it if there is none.
     pub(crate) fn list(directory: PathBuf, segment_len: u64) -> Result<Self, OpenError> {
-        fs::create_dir_all(&directory).map_err(OpenError::io("create", &directory))?;
+        create_directory(&directory)?;
         let (found, spares, generation) = (Vec::new(), Vec::new(), 0);
         let mut listed = Self { directory, found, spares, generation, segment_len };
         let list = || OpenError::io("list", &listed.directory);
@@ -138,26 +138,42 @@ impl Segments {
     /// Begins a segment, in a spare file if there is one.
     pub(crate) fn begin(&mut self, first: u64) -> Result<Writer, OpenError> {
         // What clients have written lies in files that are used again. With a step that nobody can foresee, nobody can write
-        // a value that is taken for a commit of a segment to come.
-        self.generation += 1 + u64::from(rand::random::<u32>());
+        // a value that is taken for a commit of a segment to come, or that must be read to see that it is none.
+        let step = 1 + u64::from(rand::random::<u32>());
+        self.generation = self.generation.max(frame::MARKED_FROM) + step;
         let name = format!("{:016x}-{first:016x}.{SEGMENT_EXTENSION}", self.generation);
         let path = self.directory.join(name);
-        if let Some(spare) = self.spares.pop() {
-            fs::rename(&spare, &path).map_err(OpenError::io("rename", &spare))?;
+        let spare = self.spares.pop();
+        let opened = self.open(&path, spare.as_deref());
+        if opened.is_err() {
+            // It may be tried again and again, until the disk has room.
+            let _gone_or_never_there = match &spare {
+                Some(spare) => fs::rename(&path, spare),
+                None => fs::remove_file(&path),
+            };
+            self.spares.extend(spare);
+        }
+        let segment = Segment { path, generation: self.generation, first };
+        Ok(Writer { segment, file: opened?, end: 0 })
+    }
+
+    /// Opens the file of a segment, which may be a spare so far.
+    fn open(&self, path: &Path, spare: Option<&Path>) -> Result<File, OpenError> {
+        if let Some(spare) = spare {
+            fs::rename(spare, path).map_err(OpenError::io("rename", spare))?;
         }
         let open = || {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
             // A sync of a file that has its length already need not write that, too.
             if file.metadata()?.len() < self.segment_len {
                 file.set_len(self.segment_len)?;
             }
             Ok(file)
         };
-        let file = open().map_err(OpenError::io("open", &path))?;
+        let file = open().map_err(OpenError::io("open", path))?;
         // The name must be there before anything in the file is acknowledged.
         self.sync()?;
-        let segment = Segment { path, generation: self.generation, first };
-        Ok(Writer { segment, file, end: 0 })
+        Ok(file)
     }
 
     /// All commits of a segment are in the tables: its file is free.
@@ -230,14 +246,16 @@ impl Segment {
 
     /// Whether the log may end here: nothing behind it proves that more was acknowledged.
     fn check_end(&self, end: &End) -> Result<(), OpenError> {
-        let torn = frame::header(&end.bytes[end.at..]).filter(|(torn, _)| torn.number == end.next);
+        let torn = frame::header(&end.bytes[end.at..], self.generation)
+            .filter(|(torn, _)| torn.number == end.next);
         let mut from = end.at + 1;
-        while let Some(at) = frame::next_candidate(&end.bytes, from) {
+        while let Some(at) = frame::next_candidate(&end.bytes, from, self.generation) {
             from = at + 1;
             // Looked at first, because the checksum of what only looks like a frame may take as long as that claims to be.
             let is_witness =
                 |commit: CommitNumber| commit.number > end.next && commit.synced >= end.next;
-            if !frame::header(&end.bytes[at..]).is_some_and(|(commit, _)| is_witness(commit)) {
+            let claimed = frame::header(&end.bytes[at..], self.generation);
+            if !claimed.is_some_and(|(commit, _)| is_witness(commit)) {
                 continue;
             }
             if let Some((commit, _)) = frame::check(&end.bytes[at..], self.generation) {
@@ -384,6 +402,41 @@ mod tests {
         assert_eq!(numbers_in(directory.path(), 1).expect("nothing is lost"), [2]);
     }
 
+    /// Else a start would sum up every one of them to the end of the file.
+    #[test]
+    fn what_clients_write_does_not_even_look_like_commits() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let generation = segments.begin(1).expect("writable").generation();
+        let known = (0..1_000).chain(frame::MARKED_FROM..frame::MARKED_FROM + 1_000);
+        let mut bytes: Vec<u8> =
+            known.flat_map(|known| frame_of(u64::MAX, u64::MAX, known)).collect();
+        assert_eq!(frame::next_candidate(&bytes, 0, generation), None);
+        let len = bytes.len();
+        bytes.extend(frame_of(1, 0, generation));
+        assert_eq!(frame::next_candidate(&bytes, 0, generation), Some(len));
+    }
+
+    #[test]
+    fn segments_whose_frames_all_begin_alike_are_read_on() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join(format!("{:016x}-{:016x}.log", 7, 1));
+        let frames: Vec<u8> = (1..=3).flat_map(|number| frame_of(number, number - 1, 7)).collect();
+        assert!(frames.starts_with(b"QLG1"));
+        fs::write(&path, &frames).expect("writable");
+        assert_eq!(numbers_in(directory.path(), 0).expect("sound"), [1, 2, 3]);
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let mut next = segments.begin(4).expect("writable");
+        append(&mut next, 4..=5);
+        assert_eq!(numbers_in(directory.path(), 0).expect("sound"), [1, 2, 3, 4, 5]);
+        fs::remove_file(&next.segment.path).expect("there");
+        let mut damaged = frames.clone();
+        damaged[frames.len() / 2] ^= 1;
+        fs::write(&path, &damaged).expect("writable");
+        let found = numbers_in(directory.path(), 0);
+        assert!(matches!(found, Err(OpenError::Damaged { .. })), "{found:?}");
+    }
+
     #[test]
     fn a_segment_that_is_missing_is_damage() {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -404,6 +457,28 @@ mod tests {
         let Err(OpenError::Damaged { file, offset, .. }) = damaged else { panic!("{damaged:?}") };
         assert_eq!((file, offset), (one.path, len / 3 * 2));
         assert!(numbers_in(directory.path(), 3).is_ok(), "it is applied, so it is not read");
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_begun_leaves_the_files_as_they_were() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut segments = Segments::list(directory.path().to_owned(), 1_000).expect("a log");
+        let mut one = segments.begin(1).expect("writable");
+        append(&mut one, 1..=1);
+        segments.retire(&one.segment).expect("renamed");
+        let spares = segments.spares.clone();
+        // A file cannot be as long as that.
+        segments.segment_len = u64::MAX;
+        for spares_left in [1, 0] {
+            let before = fs::read_dir(directory.path()).expect("there").count();
+            segments.begin(2).map(|_| ()).expect_err("too long");
+            assert_eq!(fs::read_dir(directory.path()).expect("there").count(), before);
+            assert_eq!(segments.spares.len(), spares_left);
+            for spare in segments.spares.drain(..) {
+                assert_eq!(spares, std::slice::from_ref(&spare));
+                fs::remove_file(spare).expect("there");
+            }
+        }
     }
 
     #[test]

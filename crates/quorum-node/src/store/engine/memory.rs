@@ -34,6 +34,8 @@ struct State {
     /// Syncs succeed and make nothing durable.
     is_lying: bool,
     is_poisoned: bool,
+    /// Keys whose values up to a commit cannot be read.
+    unreadable: BTreeMap<(Space, Bytes), u64>,
     /// What the disk says of its room.
     space: Option<DiskSpace>,
 }
@@ -84,6 +86,13 @@ impl MemoryDisk {
     /// Lets the disk say that it is so full. With nothing free it takes no commit; otherwise it takes everything.
     pub fn set_space(&self, space: DiskSpace) {
         self.state.lock().space = Some(space);
+    }
+
+    /// What is there under a key now cannot be read any more, as in a damaged block. What is put over it can.
+    pub fn damage(&self, space: Space, key: Bytes) {
+        let mut state = self.state.lock();
+        let committed = state.committed;
+        state.unreadable.insert((space, key), committed);
     }
 
     /// Everything is gone, as with a disk that was replaced.
@@ -186,18 +195,23 @@ struct MemoryView {
 }
 
 impl MemoryView {
-    fn value<'a>(&self, history: &'a History) -> Option<&'a Bytes> {
-        let (at, _) = self.watched;
-        let (_, value) = history.iter().rfind(|(commit, _)| *commit <= at)?;
-        value.as_ref()
+    /// What a key's history says as of this view.
+    fn value(&self, state: &State, at: &(Space, Bytes)) -> Result<Option<Bytes>, EngineError> {
+        let (watched, _) = self.watched;
+        let history = state.entries.get(at);
+        let newest = history.and_then(|made| made.iter().rfind(|(commit, _)| *commit <= watched));
+        let Some((commit, value)) = newest else { return Ok(None) };
+        match state.unreadable.get(at) {
+            Some(damaged) if commit <= damaged => Err(EngineError::new("read", "a damaged block")),
+            _ => Ok(value.clone()),
+        }
     }
 }
 
 impl View for MemoryView {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let state = self.disk.state.lock();
-        let history = state.entries.get(&(space, Bytes::copy_from_slice(key)));
-        Ok(history.and_then(|history| self.value(history)).cloned())
+        self.value(&state, &(space, Bytes::copy_from_slice(key)))
     }
 
     fn page(
@@ -217,14 +231,14 @@ impl View for MemoryView {
             Bound::Unbounded => true,
         };
         let (mut page, mut bytes) = (Page::new(), 0);
-        for ((at, key), history) in state.entries.range((from, Bound::Unbounded)) {
-            let is_full = page.len() >= limit.entries || bytes >= limit.bytes;
-            if *at != space || !is_within(key) || (is_full && !page.is_empty()) {
+        for (at, _) in state.entries.range((from, Bound::Unbounded)) {
+            let (is_full, key) = (page.len() >= limit.entries || bytes >= limit.bytes, &at.1);
+            if at.0 != space || !is_within(key) || (is_full && !page.is_empty()) {
                 break;
             }
-            if let Some(value) = self.value(history) {
+            if let Some(value) = self.value(&state, at)? {
                 bytes += key.len() + value.len();
-                page.push((key.clone(), value.clone()));
+                page.push((key.clone(), value));
             }
         }
         Ok(page)

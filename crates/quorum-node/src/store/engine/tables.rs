@@ -3,21 +3,30 @@
 //! Only whole layers are put into them, in the order of keys and past fjall's own journal and memtables, which stay
 //! empty. What was put is on stable storage when [`Tables::put`] returns.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::config::BloomConstructionPolicy;
 use fjall::config::{FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
+};
 
 use super::layer::Layer;
 use super::{EngineError, Sizes, Space};
 use crate::store::config::StoreConfig;
+use crate::store::directory::{create_directory, sync_directory};
+use crate::store::error::OpenError;
 
 /// The key of [`Space::Meta`] that says up to which commit everything is in the tables.
 pub(crate) const APPLIED_KEY: &[u8] = b"commit";
+
+/// A key that no space has.
+const NO_KEY: &[u8] = &[0];
 
 /// Compaction runs beside the writes; more threads would only compete with them.
 const WORKER_THREADS: usize = 1;
@@ -33,6 +42,9 @@ const BEHIND_AT: usize = 24;
 pub(crate) struct Tables {
     database: Database,
     spaces: Spaces,
+    /// As if the disk had no room.
+    #[cfg(test)]
+    pub(super) is_full: std::sync::atomic::AtomicBool,
 }
 
 /// The keyspaces, in the order of [`Space::ALL`].
@@ -47,13 +59,27 @@ impl Spaces {
 
 impl Tables {
     /// Opens the tables in `directory`, or creates them there.
-    pub(crate) fn open(directory: &Path, config: &StoreConfig) -> Result<Self, EngineError> {
+    pub(crate) fn open(directory: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
+        create_directory(directory)?;
+        let journals = journals(directory)?;
+        if !journals.is_empty() {
+            Self::open_database(directory, config)?.put_memtables()?;
+            for journal in journals {
+                empty(&journal).map_err(OpenError::io("empty", &journal))?;
+            }
+        }
+        Self::open_database(directory, config)
+    }
+
+    fn open_database(directory: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
         let opened = |error| EngineError::new("open", error);
         let database = Database::builder(directory)
             .cache_size(config.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .open()
             .map_err(opened)?;
+        let is_any_new =
+            Space::ALL.into_iter().any(|space| !database.keyspace_exists(space.as_str()));
         let keyspace =
             |space: Space| database.keyspace(space.as_str(), || options(space)).map_err(opened);
         let spaces = Spaces(Arc::new([
@@ -65,7 +91,25 @@ impl Tables {
             keyspace(Space::Changes)?,
             keyspace(Space::Tombstones)?,
         ]));
-        Ok(Self { database, spaces })
+        if is_any_new {
+            sync_names(directory)?;
+        }
+        Ok(Self {
+            database,
+            spaces,
+            #[cfg(test)]
+            is_full: false.into(),
+        })
+    }
+
+    /// Puts into tables what fjall has read from a journal: it does so itself with whatever comes before what is put.
+    fn put_memtables(self) -> Result<(), EngineError> {
+        for space in Space::ALL {
+            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(put_failed)?;
+            ingestion.write_tombstone(NO_KEY).map_err(put_failed)?;
+            ingestion.finish().map_err(put_failed)?;
+        }
+        Ok(())
     }
 
     /// Up to which commit everything is in here.
@@ -81,10 +125,13 @@ impl Tables {
 
     /// Puts the newest entries of a layer, up to and including the commit `last`.
     ///
-    /// Cut short, it may have put a part of them. That is not visible while the layer lies above, and after a restart
+    /// Cut short, also by a full disk, it may have put a part of them, and may be done again. That is not visible while the layer lies above, and after a restart
     /// the log brings the layer back, because its last commit does not count as applied: that is put last.
     pub(crate) fn put(&self, layer: &Layer, last: u64) -> Result<(), EngineError> {
-        let failed = |error| EngineError::new("put a layer into the tables", error);
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(put_failed(fjall::Error::Io(io::ErrorKind::StorageFull.into())));
+        }
         let spaces = Space::ALL.into_iter().filter(|space| *space != Space::Meta);
         for space in spaces.chain([Space::Meta]) {
             let mut entries = layer.newest(space);
@@ -97,14 +144,14 @@ impl Tables {
             if entries.is_empty() {
                 continue;
             }
-            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(failed)?;
+            let mut ingestion = self.spaces.of(space).start_ingestion().map_err(put_failed)?;
             for (key, value) in entries {
                 match value {
-                    Some(value) => ingestion.write(key, value).map_err(failed)?,
-                    None => ingestion.write_tombstone(key).map_err(failed)?,
+                    Some(value) => ingestion.write(key, value).map_err(put_failed)?,
+                    None => ingestion.write_tombstone(key).map_err(put_failed)?,
                 }
             }
-            ingestion.finish().map_err(failed)?;
+            ingestion.finish().map_err(put_failed)?;
         }
         Ok(())
     }
@@ -112,6 +159,12 @@ impl Tables {
     /// Whether compaction is so far behind that reads suffer.
     pub(crate) fn are_behind(&self) -> bool {
         self.spaces.0.iter().any(|keyspace| keyspace.l0_table_count() >= BEHIND_AT)
+    }
+
+    /// Whether compaction has failed: by damage, or because the disk was full. fjall does not try again before it is opened anew,
+    /// takes further tables all the same, and tells only whoever writes to its journal.
+    pub(crate) fn compaction_has_ended(&self) -> bool {
+        self.database.persist(PersistMode::Buffer).is_err()
     }
 
     /// The state now, whatever is put later.
@@ -125,6 +178,55 @@ impl Tables {
             bytes: self.database.disk_space().unwrap_or_default(),
         }
     }
+}
+
+fn put_failed(error: fjall::Error) -> EngineError {
+    const DOING: &str = "put a layer into the tables";
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            EngineError::before_it_began(DOING, error)
+        }
+        other => EngineError::new(DOING, other),
+    }
+}
+
+/// The journals of fjall in which there is something: they were the log of formats 1 and 2.
+fn journals(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(directory).map_err(OpenError::io("list", directory))? {
+        let path = entry.map_err(OpenError::io("list", directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl")
+            && begins_with_an_entry(&path).map_err(OpenError::io("read", &path))?
+        {
+            journals.push(path);
+        }
+    }
+    Ok(journals)
+}
+
+/// A journal that nothing was written to is empty, or zeros.
+fn begins_with_an_entry(journal: &Path) -> io::Result<bool> {
+    let mut first = [0];
+    let len = File::open(journal)?.read(&mut first)?;
+    Ok(len == 1 && first != [0])
+}
+
+/// Without its journals, fjall would begin to count anew.
+fn empty(journal: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(journal)?;
+    file.set_len(0)?;
+    file.sync_all()
+}
+
+/// Makes it durable which directories there are: fjall syncs what is in one it makes, and leaves its name to the file system.
+fn sync_names(directory: &Path) -> Result<(), OpenError> {
+    let keyspaces = directory.join("keyspaces");
+    let entries = fs::read_dir(&keyspaces).map_err(OpenError::io("list", &keyspaces))?;
+    for entry in entries {
+        sync_directory(&entry.map_err(OpenError::io("list", &keyspaces))?.path())?;
+    }
+    sync_directory(&keyspaces)?;
+    sync_directory(directory)
 }
 
 fn options(space: Space) -> KeyspaceCreateOptions {
