@@ -150,6 +150,9 @@ pub struct Incoming {
     /// What the item is about, if the log that replays it says so. It goes in place of a record that the receiver holds
     /// already, so that no record is sent twice for what it has overwritten.
     pub stand_in: Option<StandIn>,
+    /// Whether the sender held it durably when it sent it, as whatever comes by the catch-up lane is. The serving side sets
+    /// it; a record that is sent as it is written may still be lost by its sender.
+    pub durable: bool,
     /// The span that caused the write, if it was sampled.
     pub trace: Option<TraceParent>,
 }

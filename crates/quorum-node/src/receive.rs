@@ -80,6 +80,8 @@ pub(crate) enum Admitted {
         key: RecordKey,
         is_tombstone: bool,
         covers: Vec<(Lineage, SeqSet)>,
+        /// Whether its sender cannot lose it.
+        durable: bool,
     },
     /// Dots to be covered without a record: because none exists, or because a snapshot has brought what overwrote them.
     Covers { covers: Vec<(Lineage, SeqSet)>, void: bool },
@@ -255,7 +257,7 @@ impl Receiver {
         if names_unissued(&incoming, issued) {
             return Admitted::Answered(Reply::Refused { reason: Refusal::Malformed });
         }
-        let Incoming { record, covers, void, stand_in, .. } = incoming;
+        let Incoming { record, covers, void, stand_in, durable, .. } = incoming;
         let Some(record) = record else {
             return match stand_in {
                 Some(stand_in) if RecordKey::from_bytes(stand_in.key.clone()).split().is_err() => {
@@ -268,7 +270,7 @@ impl Receiver {
         match admit(&record, &self.limits, wall_millis) {
             Ok(content) => {
                 let (key, is_tombstone) = (RecordKey::of(&content), content.value.is_none());
-                Admitted::Record { record, key, is_tombstone, covers }
+                Admitted::Record { record, key, is_tombstone, covers, durable }
             }
             Err(reply) => Admitted::Answered(reply),
         }

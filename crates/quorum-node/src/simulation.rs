@@ -117,8 +117,8 @@ fn store_config() -> StoreConfig {
         queue_bytes_max: 64 << 10,
         batch_records_max: 16,
         clock_headroom: Duration::from_secs(2),
-        intervals_max: 8,
-        intervals_in_all_max: 24,
+        gaps_max: 8,
+        gaps_in_all_max: 24,
         changes_max: 64,
         ..StoreConfig::default()
     }

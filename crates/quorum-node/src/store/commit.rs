@@ -311,8 +311,8 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
         }
         Job::Merge { items, done, .. } => {
             let reply = |item: Admitted| match item {
-                Admitted::Record { record, key, is_tombstone, covers } => {
-                    draft.merge(&record, &key, is_tombstone, &covers)
+                Admitted::Record { record, key, is_tombstone, covers, durable } => {
+                    draft.merge(&record, &key, is_tombstone, &covers, durable)
                 }
                 Admitted::Covers { covers, void: false } => Ok(draft.adopt(&covers)),
                 Admitted::Covers { covers, void: true } => Ok(draft.adopt_void(&covers)),

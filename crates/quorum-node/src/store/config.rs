@@ -42,12 +42,12 @@ pub struct StoreConfig {
     pub clock_skew_max: Duration,
     /// How long a write id is remembered, by the time in its version.
     pub write_id_horizon: Duration,
-    /// Intervals a lineage's frontier may fall into before records that would add one are answered
-    /// [`Busy::Kept`](quorum_core::Busy::Kept), and dots without one [`Busy::Gaps`](quorum_core::Busy::Gaps).
-    pub intervals_max: usize,
-    /// The same for all lineages together: the frontier must fit into a frame. What comes in order is always taken, and as
-    /// many again where that closes gaps.
-    pub intervals_in_all_max: usize,
+    /// Gaps that a lineage's frontier may have before dots that would leave one more are answered
+    /// [`Busy::Gaps`](quorum_core::Busy::Gaps), or [`Busy::Kept`](quorum_core::Busy::Kept) where their record is stored all
+    /// the same. What comes in order, or closes a gap, is always taken.
+    pub gaps_max: usize,
+    /// The same for all lineages together: the frontier must fit into a frame.
+    pub gaps_in_all_max: usize,
     /// Changes that can still be followed from; older ones are forgotten.
     pub changes_max: u64,
     /// Lineages the store keeps a frontier for; records of further ones are refused. With as long names as there may be, so
@@ -72,8 +72,8 @@ impl Default for StoreConfig {
             clock_headroom: Duration::from_secs(10),
             clock_skew_max: Duration::from_secs(300),
             write_id_horizon: Duration::from_secs(24 * 60 * 60),
-            intervals_max: 4_096,
-            intervals_in_all_max: 65_536,
+            gaps_max: 4_096,
+            gaps_in_all_max: 65_536,
             changes_max: 100_000,
             lineages_max: 32_768,
         }

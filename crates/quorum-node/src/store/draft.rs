@@ -47,8 +47,8 @@ const CHANGES_TRIM_STEP: u64 = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) frontier: HashMap<LineageNumber, SeqSet>,
-    /// How many intervals it has in all.
-    pub(crate) intervals: usize,
+    /// How many intervals it has in all behind a gap.
+    pub(crate) gaps: usize,
     /// The durable bound at or above every timestamp this store must not issue again.
     pub(crate) bound: Hlc,
     /// The newest records of keys that were written of late.
@@ -118,13 +118,23 @@ impl<'a> Draft<'a> {
 
     /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused. One that would have to
     /// be compared with what cannot be read may come again.
+    ///
+    /// Of what there is no room for in the frontier, a `durable` record is kept and not promised; one that its sender may
+    /// still lose is not: it would remain here alone.
     pub(crate) fn merge(
         &mut self,
         record: &Record,
         key: &RecordKey,
         is_tombstone: bool,
         covers: &[(Lineage, SeqSet)],
+        durable: bool,
     ) -> Result<Reply, StoreError> {
+        if !durable {
+            let number = self.lineages.read().number(&record.dot.lineage);
+            if !self.has_room(number, record.dot.seq, record.dot.seq) {
+                return Ok(Reply::Busy { reason: Busy::Gaps });
+            }
+        }
         match self.merge_as(record, key, is_tombstone, covers, false) {
             Err(error @ StoreError::Unreadable { .. }) => {
                 self.found_unreadable(error);
@@ -163,33 +173,27 @@ impl<'a> Draft<'a> {
         let Some(lineage) = self.number(&record.dot.lineage) else {
             return Ok(Reply::Refused { reason: Refusal::Policy });
         };
-        // One that stands for others too may close what they leave open.
-        let intervals_max = self.intervals_max(lineage, if covers.is_empty() { 1 } else { 2 });
-        let held = self.held.frontier.entry(lineage).or_default();
-        let is_covered = held.contains(record.dot.seq);
-        if !is_covered && adds_interval(held, record.dot.seq, intervals_max) {
-            return self.merge_beyond(record, key, is_tombstone, lineage, is_local);
-        }
         if let Some(reply) = self.refuse_covers(covers) {
             return Ok(reply);
         }
+        let held = self.held.frontier.entry(lineage).or_default();
+        let is_covered = held.contains(record.dot.seq);
         let outcome = self.outcome_as(record, key, is_local)?;
-        let executed = outcome.executed;
+        let (executed, about) = (outcome.executed, Some((key, record.hlc)));
         self.finished.wants_sync |= record.durability != Durability::Relaxed;
         let reply = match (outcome.merged, outcome.newer) {
             // The tombstone was here and is purged: what it stands for is as void here as it is itself.
             (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
-                self.cover_all(covers, Some((key, record.hlc)));
                 self.remember(record, lineage, key, executed);
-                return Ok(Reply::Stored);
+                return Ok(self.cover_where_room(covers, about, Reply::Stored));
             }
             // It was overwritten here by a delete that is purged by now.
             (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
-                self.cover_all(covers, Some((key, record.hlc)));
                 self.remember(record, lineage, key, executed);
                 let origin = record.dot.lineage.origin.clone();
                 let version = Version { hlc: self.held.purged, origin };
-                return Ok(Reply::Superseded { version, is_same_write: false });
+                let reply = Reply::Superseded { version, is_same_write: false };
+                return Ok(self.cover_where_room(covers, about, reply));
             }
             // The record of a covered dot was here, and is gone for good. A delete brings nothing back: it was covered by
             // somebody who had purged it, when others had not.
@@ -215,38 +219,17 @@ impl<'a> Draft<'a> {
         };
         self.finished.records += 1;
         self.seen = self.seen.max(record.hlc);
-        if !is_covered {
-            let about = Some((key, record.hlc));
-            let is_wide = planted::is(Bug::FrontierPastGap);
-            let first = if is_wide { 1 } else { record.dot.seq };
-            self.cover(lineage, first, record.dot.seq, about);
-        }
         // Also where the dot was covered by the record of a later write: what is counted as a copy must be known by its id.
         self.remember(record, lineage, key, executed);
-        self.cover_all(covers, Some((key, record.hlc)));
-        Ok(reply)
-    }
-
-    /// Merges a record for whose dot there is no room in the frontier: it is kept, and not promised. A snapshot brings as many
-    /// scattered dots as there are keys: once all its records are here, its claim covers every one of them and closes the
-    /// gaps.
-    fn merge_beyond(
-        &mut self,
-        record: &Record,
-        key: &RecordKey,
-        is_tombstone: bool,
-        lineage: LineageNumber,
-        is_local: bool,
-    ) -> Result<Reply, StoreError> {
-        let outcome = self.outcome_as(record, key, is_local)?;
-        self.finished.wants_sync |= record.durability != Durability::Relaxed;
-        if matches!(outcome.merged, Merged::Newest | Merged::Drift { replaces: true }) {
-            self.put(record, lineage, key, is_tombstone, outcome.tombstone);
-            self.finished.records += 1;
+        // The dot may close what the others leave open, or the other way round.
+        let early = self.cover_where_room(covers, about, Reply::Stored);
+        if !is_covered && !self.cover_dot(lineage, record.dot.seq, about) {
+            // A snapshot brings as many scattered dots as there are keys: once all its records are here, its claim covers
+            // every one of them and closes the gaps.
+            return Ok(Reply::Busy { reason: Busy::Kept });
         }
-        self.seen = self.seen.max(record.hlc);
-        self.remember(record, lineage, key, outcome.executed);
-        Ok(Reply::Busy { reason: Busy::Kept })
+        let is_left = early != Reply::Stored;
+        Ok(if is_left { self.cover_where_room(covers, about, reply) } else { reply })
     }
 
     /// Covers dots for which there is no record: those of a snapshot, which the log knows nothing about.
@@ -255,19 +238,29 @@ impl<'a> Draft<'a> {
             return reply;
         }
         self.finished.wants_sync = true;
+        let mut is_all = true;
         for (lineage, seqs) in covers {
             let lineage = self.number(lineage).expect("checked above");
             for (first, last) in self.lacking(lineage, seqs) {
-                self.hold(lineage, first, last);
+                let has_room = self.has_room(Some(lineage), first, last);
+                if has_room {
+                    self.hold(lineage, first, last);
+                }
+                is_all &= has_room;
             }
         }
-        Reply::Stored
+        if is_all { Reply::Stored } else { Reply::Busy { reason: Busy::Gaps } }
     }
 
     /// Covers dots that no member holds; the log says so to whoever asks for them.
     pub(crate) fn cover_void(&mut self, dots: &[(Lineage, SeqSet)]) {
         self.finished.wants_sync = true;
-        self.cover_all(dots, None);
+        for (lineage, seqs) in dots {
+            let Some(lineage) = self.number(lineage) else { continue };
+            for (first, last) in self.lacking(lineage, seqs) {
+                self.cover(lineage, first, last, None);
+            }
+        }
     }
 
     /// Covers dots that no member holds, as a peer says.
@@ -275,8 +268,8 @@ impl<'a> Draft<'a> {
         if let Some(reply) = self.refuse_covers(dots) {
             return reply;
         }
-        self.cover_void(dots);
-        Reply::Stored
+        self.finished.wants_sync = true;
+        self.cover_where_room(dots, None, Reply::Stored)
     }
 
     /// Covers dots for which a record stands that is here already, or a newer one of its key.
@@ -292,8 +285,7 @@ impl<'a> Draft<'a> {
         }
         self.finished.wants_sync = true;
         let key = RecordKey::from_bytes(stand_in.key.clone());
-        self.cover_all(covers, Some((&key, stand_in.hlc)));
-        Reply::Stored
+        self.cover_where_room(covers, Some((&key, stand_in.hlc)), Reply::Stored)
     }
 
     /// Remembers something about a member.
@@ -643,38 +635,62 @@ impl<'a> Draft<'a> {
     /// Why covers cannot be taken, if so.
     fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
         let named: usize = covers.iter().map(|(_, seqs)| seqs.interval_count()).sum();
-        if named > self.config.intervals_in_all_max.saturating_mul(2) {
+        if named > self.config.gaps_in_all_max.saturating_mul(2) {
             return Some(Reply::Busy { reason: Busy::Gaps });
         }
-        for (lineage, seqs) in covers {
-            let Some(lineage) = self.number(lineage) else {
-                return Some(Reply::Refused { reason: Refusal::Policy });
-            };
-            let (once, twice) = (self.intervals_max(lineage, 1), self.intervals_max(lineage, 2));
-            let held = self.held.frontier.entry(lineage).or_default();
-            if adds_intervals(held, seqs, once, twice) {
-                return Some(Reply::Busy { reason: Busy::Gaps });
-            }
-        }
-        None
+        let are_known = covers.iter().all(|(lineage, _)| self.number(lineage).is_some());
+        (!are_known).then_some(Reply::Refused { reason: Refusal::Policy })
     }
 
-    /// How many intervals a lineage may have, if so many `times` the usual are allowed: its own bound, and what the others
-    /// leave of the bound for all. A frontier must fit into a frame.
-    fn intervals_max(&self, lineage: LineageNumber, times: usize) -> usize {
-        let own = self.held.frontier.get(&lineage).map_or(0, SeqSet::interval_count);
-        let in_all = self.config.intervals_in_all_max.saturating_mul(times);
-        let left = in_all.saturating_sub(self.held.intervals - own);
-        left.min(self.config.intervals_max.saturating_mul(times))
+    /// Whether dots that are not held, one interval of them, may be covered. What begins a lineage or touches what is held
+    /// always may: so whatever comes in order is taken, and gaps close however many there are. Anything else leaves one gap
+    /// more, of which there is a bound for each lineage, and one for all: a frontier must fit into a frame.
+    fn has_room(&self, lineage: Option<LineageNumber>, first: u64, last: u64) -> bool {
+        let held = lineage.and_then(|lineage| self.held.frontier.get(&lineage));
+        let touches = |held: &SeqSet| {
+            [first - 1, first, last.saturating_add(1)].iter().any(|seq| held.contains(*seq))
+        };
+        first <= 1
+            || held.is_some_and(touches)
+            || held.map_or(0, gaps) < self.config.gaps_max
+                && self.held.gaps < self.config.gaps_in_all_max
     }
 
-    fn cover_all(&mut self, covers: &[(Lineage, SeqSet)], about: Option<(&RecordKey, Hlc)>) {
+    /// Covers what there is room for; the reply is for when that is everything. A receiver may promise less than it holds, so
+    /// the rest can come again, and what is missing first in a lineage never waits for what is scattered behind it.
+    fn cover_where_room(
+        &mut self,
+        covers: &[(Lineage, SeqSet)],
+        about: Option<(&RecordKey, Hlc)>,
+        reply: Reply,
+    ) -> Reply {
+        let mut is_all = true;
         for (lineage, seqs) in covers {
             let Some(lineage) = self.number(lineage) else { continue };
             for (first, last) in self.lacking(lineage, seqs) {
-                self.cover(lineage, first, last, about);
+                let has_room = self.has_room(Some(lineage), first, last);
+                if has_room {
+                    self.cover(lineage, first, last, about);
+                }
+                is_all &= has_room;
             }
         }
+        if is_all { reply } else { Reply::Busy { reason: Busy::Gaps } }
+    }
+
+    /// Covers the dot of a record, if there is room.
+    fn cover_dot(
+        &mut self,
+        lineage: LineageNumber,
+        seq: u64,
+        about: Option<(&RecordKey, Hlc)>,
+    ) -> bool {
+        let has_room = self.has_room(Some(lineage), seq, seq);
+        if has_room {
+            let is_wide = planted::is(Bug::FrontierPastGap);
+            self.cover(lineage, if is_wide { 1 } else { seq }, seq, about);
+        }
+        has_room
     }
 
     fn lacking(&mut self, lineage: LineageNumber, seqs: &SeqSet) -> Vec<(u64, u64)> {
@@ -698,13 +714,13 @@ impl<'a> Draft<'a> {
 
     fn hold(&mut self, lineage: LineageNumber, first: u64, last: u64) {
         let held = self.held.frontier.entry(lineage).or_default();
-        let before = held.interval_count();
+        let before = gaps(held);
         if first == last {
             held.insert(first);
         } else {
             held.insert_range(first, last);
         }
-        self.held.intervals = self.held.intervals - before + held.interval_count();
+        self.held.gaps = self.held.gaps - before + gaps(held);
         self.touched.insert(lineage);
         match self.finished.covered.last_mut() {
             Some((at, _, end)) if *at == lineage && end.checked_add(1) == Some(first) => {
@@ -715,54 +731,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Whether covering `seqs` would make more intervals than allowed: `once` as many.
-///
-/// What closes the first gap is allowed `twice` as many: dots of several keys that were written in turn arrive interleaved,
-/// key by key, and each leaves the gaps that the next one fills. Whatever else is full of gaps waits for that.
-fn adds_intervals(held: &SeqSet, seqs: &SeqSet, once: usize, twice: usize) -> bool {
-    if held.interval_count() + seqs.interval_count() <= once || held.covers(seqs) {
-        return false;
-    }
-    let mut together = held.clone();
-    together.merge(seqs);
-    let closes_first_gap = held.contiguous().checked_add(1).is_some_and(|next| seqs.contains(next));
-    let allowed = if closes_first_gap { twice } else { once };
-    together.interval_count() > allowed.max(held.interval_count())
-}
-
-/// Whether covering `seq` would make one interval more than allowed. What comes in order never does: neither the first one
-/// of a lineage nor those behind it.
-fn adds_interval(held: &SeqSet, seq: u64, intervals_max: usize) -> bool {
-    let touches = seq <= 1 || held.contains(seq - 1) || held.contains(seq.saturating_add(1));
-    held.interval_count() >= intervals_max && !touches
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two keys written in turn, of which each leaves as many gaps as may be. Judging both alike would refuse both for ever.
-    #[test]
-    fn what_closes_the_first_gap_is_taken_although_it_leaves_gaps() {
-        let every_other = |from: u64| {
-            SeqSet::from((0..10).map(|i| (from + 2 * i, from + 2 * i)).collect::<Vec<_>>())
-        };
-        let (odd, even) = (every_other(1), every_other(2));
-        assert!(adds_intervals(&SeqSet::new(), &even, 9, 18));
-        assert!(!adds_intervals(&SeqSet::new(), &odd, 9, 18));
-        assert!(!adds_intervals(&odd, &even, 9, 18), "it closes what the other one left");
-        assert!(adds_intervals(&SeqSet::new(), &odd, 4, 8), "not without a bound");
-    }
-
-    #[test]
-    fn only_a_dot_apart_from_all_others_adds_an_interval() {
-        let held = SeqSet::from(vec![(1, 3), (7, 9)]);
-        for seq in [1, 4, 6, 10] {
-            assert!(!adds_interval(&held, seq, 2), "{seq}");
-        }
-        for seq in [5, 11] {
-            assert!(adds_interval(&held, seq, 2), "{seq}");
-            assert!(!adds_interval(&held, seq, 3), "{seq}");
-        }
-    }
+/// How many intervals lie behind a gap.
+pub(super) fn gaps(held: &SeqSet) -> usize {
+    held.interval_count() - usize::from(held.contiguous() > 0)
 }

@@ -23,7 +23,7 @@ use super::changes::first_change;
 use super::commit::Committer;
 use super::config::StoreConfig;
 use super::directory::Directory;
-use super::draft::{Draft, Held};
+use super::draft::{Draft, Held, gaps};
 use super::engine::disk::DiskEngine;
 use super::engine::{Batch, Engine, PageLimit, Space, Sync, View};
 use super::error::{OpenError, StoreError};
@@ -180,7 +180,7 @@ pub(super) fn prepare(
     });
     let frontier: HashMap<_, _> = kept.frontier.into_iter().collect();
     let held = Held {
-        intervals: frontier.values().map(SeqSet::interval_count).sum(),
+        gaps: frontier.values().map(gaps).sum(),
         frontier,
         bound: kept.floor,
         heads: Heads::new(shared.config.heads_max),

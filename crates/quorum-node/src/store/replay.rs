@@ -282,7 +282,7 @@ impl<'a> Gathering<'a> {
                 hlc: record.hlc,
                 key: key.bytes().clone(),
             });
-            Incoming { record, covers, void, stand_in, trace: None }
+            Incoming { record, covers, void, stand_in, ..Incoming::default() }
         };
         (!self.items.is_empty()).then(|| self.items.into_iter().map(incoming).collect())
     }

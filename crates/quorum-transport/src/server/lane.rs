@@ -72,8 +72,9 @@ impl Lane {
         let (mut upto, mut hash) = (0, LaneHash::new());
         while let Some(next) = stop.run_until_cancelled(self.frames.next()).await {
             let Some(first) = next? else { return Ok(()) };
-            let batch = self.batch(first).await?;
-            for item in &batch {
+            let mut batch = self.batch(first).await?;
+            for item in &mut batch {
+                item.durable = kind == LaneKind::CatchUp;
                 hash.update(item.record.as_deref());
             }
             let (count, base) = (batch.len(), upto);
@@ -135,5 +136,6 @@ pub(crate) fn incoming(frame: &[u8]) -> Result<Incoming, TransportError> {
         codec::decode(frame).map_err(|error| TransportError::Protocol(error.to_string()))?;
     let Append { record, covers, void, stand_in, trace } = append;
     let trace = trace.map(TraceParent::from_bytes);
-    Ok(Incoming { record: record.map(Arc::new), covers, void, stand_in, trace })
+    let record = record.map(Arc::new);
+    Ok(Incoming { record, covers, void, stand_in, trace, durable: false })
 }

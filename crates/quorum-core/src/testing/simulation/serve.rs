@@ -134,6 +134,8 @@ async fn apply_all<P: Program>(
         {
             batch.push(next);
         }
+        let durable = kind == LaneKind::CatchUp;
+        batch.iter_mut().for_each(|item| item.durable = durable);
         batch.iter().for_each(|item| hash.update(item.record.as_deref()));
         let (count, base) = (batch.len() as u64, upto);
         member.history.count("batch");

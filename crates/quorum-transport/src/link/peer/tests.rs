@@ -24,7 +24,7 @@ fn item(lineage: Lineage) -> Incoming {
         Record::new(write_id, dot, Hlc::from_u64(1 << 20), Durability::Fsync, payload.clone());
     assert_eq!(record.digest, Digest::of(&payload));
     let record = Some(Arc::new(record));
-    Incoming { record, covers: Vec::new(), void: false, stand_in: None, trace: None }
+    Incoming { record, ..Incoming::default() }
 }
 
 /// A peer that is up and recovering, to which this node brings a record of a third member and waits for its word; the
