@@ -632,14 +632,10 @@ impl<'a> Draft<'a> {
         number
     }
 
-    /// Why covers cannot be taken, if so.
+    /// Why covers cannot be taken, if so: there is no number left for a lineage.
     fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
-        let named: usize = covers.iter().map(|(_, seqs)| seqs.interval_count()).sum();
-        if named > self.config.gaps_in_all_max.saturating_mul(2) {
-            return Some(Reply::Busy { reason: Busy::Gaps });
-        }
-        let are_known = covers.iter().all(|(lineage, _)| self.number(lineage).is_some());
-        (!are_known).then_some(Reply::Refused { reason: Refusal::Policy })
+        let are_numbered = covers.iter().all(|(lineage, _)| self.number(lineage).is_some());
+        (!are_numbered).then_some(Reply::Refused { reason: Refusal::Policy })
     }
 
     /// Whether dots that are not held, one interval of them, may be covered. What begins a lineage or touches what is held

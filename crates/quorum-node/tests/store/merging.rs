@@ -321,6 +321,17 @@ async fn gaps_of_all_lineages_together_are_capped_and_what_comes_in_order_is_sti
     assert_eq!(apply(&store, vec![put(&n3, 6)]).await, [Reply::Stored]);
 }
 
+/// The claim at the end of a snapshot names every lineage there ever was, most of them without a gap.
+#[tokio::test]
+async fn a_claim_of_many_lineages_without_gaps_is_taken_whatever_their_number() {
+    let config = StoreConfig { gaps_in_all_max: 1, ..StoreConfig::default() };
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    let covers = (1..=9).map(|epoch| (lineage("n2", epoch), SeqSet::up_to(3))).collect();
+    let claim = Incoming { record: None, covers, ..Incoming::default() };
+    assert_eq!(apply(&store, vec![claim]).await, [Reply::Stored]);
+    assert!((1..=9).all(|epoch| contiguous(&store, &lineage("n2", epoch)) == 3));
+}
+
 #[tokio::test]
 async fn lineages_are_capped_but_never_the_own_one() {
     let config = StoreConfig { lineages_max: 2, ..StoreConfig::default() };
