@@ -6,42 +6,32 @@
 //! What cannot be read is the trouble of the job that needs it: a job reads before it changes anything, so one that ends with
 //! an error leaves the draft as if it had never been there, and nothing is put over what might be newer.
 
+mod covers;
+mod upkeep;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use quorum_core::planted::{self, Bug};
 use quorum_core::{
-    Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, StandIn, Version,
-    WriteId,
+    Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, Version,
 };
 
-use super::changes::{ChangeEntry, change_key, change_number, encode_changes};
+pub(super) use self::covers::gaps;
+use super::changes::{ChangeEntry, change_key, encode_changes};
 use super::config::StoreConfig;
-use super::engine::{Batch, PageLimit, Space, View};
+use super::engine::{Batch, Space, View};
 use super::error::StoreError;
-use super::facts::Fact;
 use super::heads::Heads;
 use super::lineages::Lineages;
 use super::merge::{Contender, Merged, merge};
 use super::schema::{
-    Head, LineageNumber, LogEntry, RecordKey, WriteEntry, decode_tombstone_key, encode_lineage,
-    encode_seqs, encode_u64, meta, tombstone_key,
+    Head, LineageNumber, LogEntry, RecordKey, WriteEntry, encode_lineage, encode_seqs, encode_u64,
+    meta, tombstone_key,
 };
-use crate::record::ContentRef;
-
-/// Log entries, or changes of so many commits, that one trimming step removes, and bytes of them after which it ends.
-const TRIM_STEP: PageLimit = PageLimit::new(1_024, 4 << 20);
 
 /// Entries that are kept as one, at most: whoever looks for a dot reads them all.
 const LOG_RUN_MAX: usize = 128;
-
-/// Tombstones that one purging step removes.
-const PURGE_STEP: usize = 1_024;
-
-/// Changes beyond the bound that are forgotten together.
-const CHANGES_TRIM_STEP: u64 = 1_024;
 
 /// What the committer knows beyond the engine: the frontier of everything committed, synced or not.
 #[derive(Debug, Default)]
@@ -232,157 +222,6 @@ impl<'a> Draft<'a> {
         Ok(if is_left { self.cover_where_room(covers, about, reply) } else { reply })
     }
 
-    /// Covers dots for which there is no record: those of a snapshot, which the log knows nothing about.
-    pub(crate) fn adopt(&mut self, covers: &[(Lineage, SeqSet)]) -> Reply {
-        if let Some(reply) = self.refuse_covers(covers) {
-            return reply;
-        }
-        self.finished.wants_sync = true;
-        let mut is_all = true;
-        for (lineage, seqs) in covers {
-            let lineage = self.number(lineage).expect("checked above");
-            for (first, last) in self.lacking(lineage, seqs) {
-                let has_room = self.has_room(Some(lineage), first, last);
-                if has_room {
-                    self.hold(lineage, first, last);
-                }
-                is_all &= has_room;
-            }
-        }
-        if is_all { Reply::Stored } else { Reply::Busy { reason: Busy::Gaps } }
-    }
-
-    /// Covers dots that no member holds; the log says so to whoever asks for them.
-    pub(crate) fn cover_void(&mut self, dots: &[(Lineage, SeqSet)]) {
-        self.finished.wants_sync = true;
-        for (lineage, seqs) in dots {
-            let Some(lineage) = self.number(lineage) else { continue };
-            for (first, last) in self.lacking(lineage, seqs) {
-                self.cover(lineage, first, last, None);
-            }
-        }
-    }
-
-    /// Covers dots that no member holds, as a peer says.
-    pub(crate) fn adopt_void(&mut self, dots: &[(Lineage, SeqSet)]) -> Reply {
-        if let Some(reply) = self.refuse_covers(dots) {
-            return reply;
-        }
-        self.finished.wants_sync = true;
-        self.cover_where_room(dots, None, Reply::Stored)
-    }
-
-    /// Covers dots for which a record stands that is here already, or a newer one of its key.
-    pub(crate) fn adopt_held(&mut self, covers: &[(Lineage, SeqSet)], stand_in: &StandIn) -> Reply {
-        let lineage = self.lineages.read().number(&stand_in.dot.lineage);
-        let held = lineage.and_then(|lineage| self.held.frontier.get(&lineage));
-        let is_held = held.is_some_and(|held| held.contains(stand_in.dot.seq));
-        if !is_held && !planted::is(Bug::RecordLeftOut) {
-            return Reply::Busy { reason: Busy::Gaps };
-        }
-        if let Some(reply) = self.refuse_covers(covers) {
-            return reply;
-        }
-        self.finished.wants_sync = true;
-        let key = RecordKey::from_bytes(stand_in.key.clone());
-        self.cover_where_room(covers, Some((&key, stand_in.hlc)), Reply::Stored)
-    }
-
-    /// Remembers something about a member.
-    pub(crate) fn establish(&mut self, fact: &Fact) {
-        self.finished.wants_sync = true;
-        match fact {
-            Fact::Purged(hlc) => self.held.purged = self.held.purged.max(*hlc),
-            Fact::Forgotten(life) => {
-                self.held.forgotten.insert(life.clone());
-            }
-            _ => {}
-        }
-        let (key, value) = fact.encode();
-        self.finished.batch.put(Space::Meta, key, value);
-    }
-
-    /// Syncs what was committed before.
-    pub(crate) fn sync(&mut self) {
-        self.finished.wants_sync = true;
-    }
-
-    /// Issues nothing at or below this time any more, in this or any later start.
-    pub(crate) fn close(&mut self, hlc: Hlc) {
-        self.finished.wants_sync = true;
-        self.seen = self.seen.max(hlc);
-    }
-
-    /// Removes the oldest tombstones up to a time, as far as they are still the newest of their keys. Tells how many, and
-    /// whether there are no more. That they are purged must be durable by then: their log entries are void from now on.
-    pub(crate) fn purge(&mut self, up_to: Hlc) -> Result<(u64, bool), StoreError> {
-        // What was removed before something could not be read stays removed.
-        self.finished.wants_sync = true;
-        let up_to = up_to.min(self.held.purged);
-        let end = tombstone_key(up_to.next(), &[]);
-        let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
-        let page =
-            self.view.page(Space::Tombstones, range, PageLimit::new(PURGE_STEP, usize::MAX))?;
-        let (is_all, mut purged) = (page.len() < PURGE_STEP, 0);
-        for (at, _) in page {
-            let (hlc, key) = decode_tombstone_key(&at)?;
-            if let Some(value) = self.newest(Space::Records, key.bytes())? {
-                let head = Head::decode(&value)?;
-                if head.is_tombstone && head.hlc == hlc {
-                    self.finished.batch.remove(Space::Records, key.bytes().clone());
-                    self.held.heads.forget(&key);
-                    purged += 1;
-                }
-            }
-            self.finished.batch.remove(Space::Tombstones, at);
-        }
-        Ok((purged, is_all))
-    }
-
-    /// Puts a record whose dot is covered over the one that is there, if that one is missing, damaged, older, or drifted with
-    /// the smaller digest. Tells whether it was put.
-    pub(crate) fn repair(&mut self, record: &Record) -> Result<bool, StoreError> {
-        let lineage = &record.dot.lineage;
-        let Some(number) = self.lineages.read().number(lineage) else { return Ok(false) };
-        let is_covered =
-            self.held.frontier.get(&number).is_some_and(|held| held.contains(record.dot.seq));
-        let Some(content) = ContentRef::parse(&record.payload).ok().filter(|_| is_covered) else {
-            return Ok(false);
-        };
-        let (key, is_tombstone) = (RecordKey::of(&content), content.value.is_none());
-        if is_tombstone && record.hlc <= self.held.purged {
-            return Ok(false);
-        }
-        let incoming =
-            Contender { hlc: record.hlc, origin: &lineage.origin, digest: &record.digest };
-        let (mut replaces, mut tombstone) = (true, None);
-        if let Some(value) = self.newest(Space::Records, key.bytes())?
-            && let Ok(head) = Head::decode(&value)
-        {
-            let lineages = self.lineages.read();
-            let origin = &lineages.name(head.lineage)?.origin;
-            let current = Contender { hlc: head.hlc, origin, digest: &head.digest };
-            tombstone = head.is_tombstone.then_some(head.hlc);
-            let merged = merge(Some(current), incoming);
-            let here = head.into_record(lineage.clone(), &value);
-            let is_sound = key.has(&here);
-            replaces = match merged {
-                Merged::Newest | Merged::Drift { replaces: true } => true,
-                // Of a damaged record, the digest may be what is damaged.
-                Merged::Duplicate | Merged::Drift { replaces: false } => !is_sound,
-                // What is intact and of another key says nothing about this one.
-                Merged::Superseded => here.is_intact() && !is_sound,
-            };
-        }
-        if replaces {
-            self.finished.wants_sync = true;
-            self.finished.records += 1;
-            self.seen = self.seen.max(record.hlc);
-            self.put(record, number, &key, is_tombstone, tombstone);
-        }
-        Ok(replaces)
-    }
-
     /// Whether a record whose dot is not known here lies at or below the time up to which tombstones are purged: every
     /// dot of that time is known, so this one comes from a clock that went back, or from a member that nobody waits for.
     /// What that member had told others before it was given up is taken all the same: they hold it as current.
@@ -394,58 +233,6 @@ impl<'a> Draft<'a> {
         record.hlc <= self.held.purged
             && !self.held.forgotten.contains(&lineage.origin)
             && !self.lineages.read().number(lineage).is_some_and(is_known)
-    }
-
-    /// Raises the clock's ceiling.
-    pub(crate) fn reserve(&mut self, ceiling: Hlc) {
-        self.finished.wants_sync = true;
-        self.held.bound = self.held.bound.max(ceiling);
-        self.finished.batch.put(Space::Meta, meta::CEILING, encode_u64(ceiling.as_u64()));
-    }
-
-    /// Removes the next log entries at or before `up_to`. Tells up to where the log is trimmed then.
-    pub(crate) fn trim(&mut self, lineage: &Lineage, up_to: u64) -> Result<u64, StoreError> {
-        let Some(lineage) = self.lineages.read().number(lineage) else { return Ok(up_to) };
-        let (from, to) = (LogEntry::key(lineage, 0), LogEntry::key(lineage, up_to));
-        let page = self.view.page(
-            Space::Log,
-            (Bound::Included(&from), Bound::Included(&to)),
-            TRIM_STEP,
-        )?;
-        let bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let is_all = page.len() < TRIM_STEP.entries && bytes < TRIM_STEP.bytes;
-        let trimmed = match page.last() {
-            Some((key, _)) if !is_all => LogEntry::last_of(key)?,
-            _ => up_to,
-        };
-        for (key, _) in page {
-            self.finished.batch.remove(Space::Log, key);
-        }
-        self.finished.wants_sync = true;
-        self.finished.batch.put(Space::Meta, meta::trimmed(lineage), encode_u64(trimmed));
-        self.finished.trimmed.push((lineage, trimmed));
-        Ok(trimmed)
-    }
-
-    /// Forgets a write id.
-    pub(crate) fn forget(&mut self, write_id: &WriteId) {
-        self.finished.wants_sync = true;
-        let write_id = Bytes::copy_from_slice(write_id.as_bytes());
-        self.finished.batch.remove(Space::Writes, write_id);
-    }
-
-    /// Makes a lineage the one that local writes are numbered in.
-    ///
-    /// It gets its number here: a limit on what peers bring must not stop local writes.
-    pub(crate) fn begin(&mut self, lineage: &Lineage) {
-        self.finished.wants_sync = true;
-        let incarnation = Bytes::copy_from_slice(lineage.origin.incarnation.as_bytes());
-        self.finished.batch.put(Space::Meta, meta::INCARNATION, incarnation);
-        let starts = encode_u64(lineage.epoch.start());
-        self.finished.batch.put(Space::Meta, meta::STARTS, starts);
-        if self.lineages.read().number(lineage).is_none() {
-            self.give_number(lineage);
-        }
     }
 
     /// Adds what follows from all jobs together.
@@ -571,21 +358,6 @@ impl<'a> Draft<'a> {
         self.changes.push(ChangeEntry { lineage, seq, is_tombstone, key: key.clone() });
     }
 
-    /// Forgets the commits whose changes are all beyond the bound.
-    fn trim_changes(&mut self) -> Result<(), StoreError> {
-        let kept_from = (self.held.changes + 1).saturating_sub(self.config.changes_max);
-        if kept_from < self.held.first_change + CHANGES_TRIM_STEP {
-            return Ok(());
-        }
-        let end = change_key(kept_from);
-        let range = (Bound::Unbounded, Bound::Excluded(end.as_ref()));
-        for (key, _) in self.view.page(Space::Changes, range, TRIM_STEP)? {
-            self.held.first_change = change_number(&key)? + 1;
-            self.finished.batch.remove(Space::Changes, key);
-        }
-        Ok(())
-    }
-
     /// The time of the newest write that is known by the id of this one.
     fn executed(&self, record: &Record) -> Result<Option<Hlc>, StoreError> {
         let write_id = Bytes::copy_from_slice(record.write_id.as_bytes());
@@ -631,103 +403,4 @@ impl<'a> Draft<'a> {
         self.finished.batch.put(Space::Meta, meta::lineage(number), encode_lineage(lineage));
         number
     }
-
-    /// Why covers cannot be taken, if so: there is no number left for a lineage.
-    fn refuse_covers(&mut self, covers: &[(Lineage, SeqSet)]) -> Option<Reply> {
-        let are_numbered = covers.iter().all(|(lineage, _)| self.number(lineage).is_some());
-        (!are_numbered).then_some(Reply::Refused { reason: Refusal::Policy })
-    }
-
-    /// Whether dots that are not held, one interval of them, may be covered. What begins a lineage or touches what is held
-    /// always may: so whatever comes in order is taken, and gaps close however many there are. Anything else leaves one gap
-    /// more, of which there is a bound for each lineage, and one for all: a frontier must fit into a frame.
-    fn has_room(&self, lineage: Option<LineageNumber>, first: u64, last: u64) -> bool {
-        let held = lineage.and_then(|lineage| self.held.frontier.get(&lineage));
-        let touches = |held: &SeqSet| {
-            [first - 1, first, last.saturating_add(1)].iter().any(|seq| held.contains(*seq))
-        };
-        first <= 1
-            || held.is_some_and(touches)
-            || held.map_or(0, gaps) < self.config.gaps_max
-                && self.held.gaps < self.config.gaps_in_all_max
-    }
-
-    /// Covers what there is room for; the reply is for when that is everything. A receiver may promise less than it holds, so
-    /// the rest can come again, and what is missing first in a lineage never waits for what is scattered behind it.
-    fn cover_where_room(
-        &mut self,
-        covers: &[(Lineage, SeqSet)],
-        about: Option<(&RecordKey, Hlc)>,
-        reply: Reply,
-    ) -> Reply {
-        let mut is_all = true;
-        for (lineage, seqs) in covers {
-            let Some(lineage) = self.number(lineage) else { continue };
-            for (first, last) in self.lacking(lineage, seqs) {
-                let has_room = self.has_room(Some(lineage), first, last);
-                if has_room {
-                    self.cover(lineage, first, last, about);
-                }
-                is_all &= has_room;
-            }
-        }
-        if is_all { reply } else { Reply::Busy { reason: Busy::Gaps } }
-    }
-
-    /// Covers the dot of a record, if there is room.
-    fn cover_dot(
-        &mut self,
-        lineage: LineageNumber,
-        seq: u64,
-        about: Option<(&RecordKey, Hlc)>,
-    ) -> bool {
-        let has_room = self.has_room(Some(lineage), seq, seq);
-        if has_room {
-            let is_wide = planted::is(Bug::FrontierPastGap);
-            self.cover(lineage, if is_wide { 1 } else { seq }, seq, about);
-        }
-        has_room
-    }
-
-    fn lacking(&mut self, lineage: LineageNumber, seqs: &SeqSet) -> Vec<(u64, u64)> {
-        let held = self.held.frontier.entry(lineage).or_default();
-        seqs.minus(held).intervals().collect()
-    }
-
-    /// Covers dots and says in the log which key they were about, so that whoever asks for one gets that key's current
-    /// record.
-    fn cover(
-        &mut self,
-        lineage: LineageNumber,
-        first: u64,
-        last: u64,
-        about: Option<(&RecordKey, Hlc)>,
-    ) {
-        let (key, hlc) = (about.map(|(key, _)| key.clone()), about.map(|(_, hlc)| hlc));
-        self.log.entry(lineage).or_default().push(LogEntry { first, last, key, hlc });
-        self.hold(lineage, first, last);
-    }
-
-    fn hold(&mut self, lineage: LineageNumber, first: u64, last: u64) {
-        let held = self.held.frontier.entry(lineage).or_default();
-        let before = gaps(held);
-        if first == last {
-            held.insert(first);
-        } else {
-            held.insert_range(first, last);
-        }
-        self.held.gaps = self.held.gaps - before + gaps(held);
-        self.touched.insert(lineage);
-        match self.finished.covered.last_mut() {
-            Some((at, _, end)) if *at == lineage && end.checked_add(1) == Some(first) => {
-                *end = last
-            }
-            _ => self.finished.covered.push((lineage, first, last)),
-        }
-    }
-}
-
-/// How many intervals lie behind a gap.
-pub(super) fn gaps(held: &SeqSet) -> usize {
-    held.interval_count() - usize::from(held.contiguous() > 0)
 }
