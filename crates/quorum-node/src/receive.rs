@@ -609,6 +609,39 @@ mod tests {
         assert_vouches(&receiver, &third, true);
     }
 
+    /// Whoever heard of the forgotten life alone would take the member for gone, and recover without what its next life holds.
+    #[tokio::test]
+    async fn the_next_life_of_a_forgotten_member_is_told_of_once_it_was_met() {
+        let (receiver, first, next) = (receiver(), life("n2", 1), life("n2", 2));
+        let told = |repute, life: &Lineage| {
+            let known = Known { life: life.origin.clone(), repute };
+            assert_eq!(receiver.announcement(&life.origin.node).known, [known]);
+        };
+        receiver.announced(&first, &says(Recovery::Complete, &[]), Occasion::Answer).await;
+        receiver.announced(&next, &says(Recovery::Recovering, &[]), Occasion::Answer).await;
+        told(Repute::Complete, &first);
+        receiver.store.forget(first.origin.clone()).await.expect("the disk works");
+        told(Repute::Contested, &next);
+        assert!(receiver.announcement(&next.origin.node).knows_of_a_loss(&next.origin));
+        let known = receiver.store.known(&next.origin.node).map(|known| known.life);
+        assert_eq!(known, Some(first.origin.clone()), "only its own word makes it more");
+        receiver.announced(&next, &says(Recovery::Complete, &[]), Occasion::Answer).await;
+        told(Repute::Complete, &next);
+        receiver.store.forget(next.origin.clone()).await.expect("the disk works");
+        told(Repute::Complete, &next);
+    }
+
+    /// It lived before, whoever knew it then: it was forgotten.
+    #[tokio::test]
+    async fn the_next_life_of_a_forgotten_member_that_was_not_known_is_told_of_as_well() {
+        let (receiver, first, next) = (receiver(), life("n2", 1), life("n2", 2));
+        receiver.announced(&next, &says(Recovery::Recovering, &[]), Occasion::Answer).await;
+        assert_eq!(receiver.announcement(&next.origin.node).known, []);
+        receiver.store.forget(first.origin.clone()).await.expect("the disk works");
+        let known = Known { life: next.origin.clone(), repute: Repute::Contested };
+        assert_eq!(receiver.announcement(&next.origin.node).known, [known]);
+    }
+
     /// However often somebody says something else of a member in one breath, it adds up.
     #[tokio::test]
     async fn different_lives_of_one_member_in_one_announcement_show_a_loss() {

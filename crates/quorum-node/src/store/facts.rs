@@ -232,6 +232,24 @@ impl Facts {
         }
     }
 
+    /// As whom others are told that this member knows everybody. One that is known in a forgotten life only, and was met in
+    /// another one since, may hold there what nobody else has: whoever hears of the forgotten one alone takes it for gone.
+    fn told(&self) -> Vec<Known> {
+        let is_gone = |life: &Origin| self.forgotten.contains(life);
+        let is_next_life = |met: &&Met| {
+            let known = self.known.get(&met.life.node);
+            known.is_none_or(|known| is_gone(&known.life))
+                && self.forgotten.iter().any(|gone| gone.node == met.life.node)
+                && !is_gone(&met.life)
+        };
+        let mut told = self.known.clone();
+        for Met { life, .. } in self.met.values().filter(is_next_life) {
+            let known = Known { life: life.clone(), repute: Repute::Contested };
+            told.insert(life.node.clone(), known);
+        }
+        told.into_values().collect()
+    }
+
     fn has(&self, fact: &Fact) -> bool {
         match fact {
             Fact::Recovery(recovery) => self.recovery == *recovery,
@@ -332,9 +350,9 @@ impl Store {
         self.shared.facts.read().known.get(node).cloned()
     }
 
-    /// How all members are known that are.
+    /// How all members are known that are, as it is to be told to others.
     pub(crate) fn everybody_known(&self) -> Vec<Known> {
-        self.shared.facts.read().known.values().cloned().collect()
+        self.shared.facts.read().told()
     }
 
     /// A member as it was met, if it ever was.
