@@ -197,7 +197,11 @@ impl Facts {
             let (life, times) = life_of(name, value, corrupt)?;
             let (purged, claimed) = times.split_first_chunk::<8>().ok_or(corrupt)?;
             let purged = Hlc::from_u64(u64::from_be_bytes(*purged));
-            let claimed = Hlc::from_u64(decode_u64(claimed)?);
+            let claimed = match claimed {
+                // Stores did not remember it at first.
+                [] => Hlc::ZERO,
+                claimed => Hlc::from_u64(decode_u64(claimed)?),
+            };
             self.met.insert(life.node.clone(), Met { life, purged, claimed });
         } else if key == RECOVERED_AT {
             self.recovered_at = decode_u64(value)?;
@@ -481,5 +485,22 @@ mod tests {
         read.read(b"remembered/n1", &[1; 8]).expect("as 0.1.0 wrote it");
         assert!(read.read(b"forgotten/short", &[]).is_err());
         assert!(read.read(b"met/n1", &[1; 23]).is_err());
+        assert!(read.read(b"met/n1", &[1; 15]).is_err());
+    }
+
+    #[test]
+    fn a_member_that_was_met_when_its_claim_was_not_remembered_yet_is_read() {
+        let mut read = Facts::default();
+        read.read(b"met/n1", &[1; 16]).expect("as stores wrote it before");
+        let node = PeerId::new("n1").expect("a name");
+        let met = Met {
+            life: Origin { node: node.clone(), incarnation: Incarnation::from_bytes([1; 8]) },
+            purged: Hlc::from_u64(u64::from_be_bytes([1; 8])),
+            claimed: Hlc::ZERO,
+        };
+        assert_eq!(read.met.get(&node), Some(&met));
+        let (key, value) = Fact::Met(met).encode();
+        assert_eq!(value.len(), 24);
+        read.read(&key, &value).expect("readable");
     }
 }
