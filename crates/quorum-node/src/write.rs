@@ -99,7 +99,8 @@ pub enum WriteFailed {
         /// Who answered, and why the others did not.
         too_few: TooFewAnswers,
     },
-    /// It, or an earlier attempt that was found, could not be driven to an end now. Retry with the same write id.
+    /// It, or an earlier attempt that was found or may be there, could not be driven to an end now. Retry with the same write
+    /// id.
     #[error("indeterminate: {detail}")]
     Unsettled {
         /// Its id.
@@ -369,7 +370,12 @@ impl<N: Replicator + Inquirer> Writes<N> {
         if kind == Kind::Retry {
             // A relaxed copy may have been acknowledged here and not be visible yet.
             let settled = in_time(&*self.clock, deadline, self.writer.store().settle()).await;
-            settled.unwrap_or(Err(StoreError::Overloaded)).map_err(refused)?;
+            let Some(settled) = settled else {
+                let detail =
+                    "this node's disk does not answer: what it holds of the write is not known";
+                return Err(unsettled(op.write_id, detail));
+            };
+            settled.map_err(refused)?;
         }
         if let Some(found) = self.find(op).map_err(refused)? {
             return Ok(Some(found));
@@ -393,7 +399,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
             Reply::Superseded { .. } => true,
             other => {
                 let detail = format!("the write was found at {from} and not taken here: {other:?}");
-                return Err(WriteFailed::Unsettled { write_id: op.write_id, detail });
+                return Err(unsettled(op.write_id, detail));
             }
         };
         Ok(Some((record, overwritten)))
@@ -424,8 +430,7 @@ impl<N: Replicator + Inquirer> Writes<N> {
             };
             let again_at = self.clock.now() + ASK_AGAIN_AFTER;
             if again_at >= deadline {
-                let detail = format!("{executing} is executing the write");
-                return Err(WriteFailed::Unsettled { write_id, detail });
+                return Err(unsettled(write_id, format!("{executing} is executing the write")));
             }
             self.clock.sleep_until(again_at).await;
         }
@@ -509,7 +514,11 @@ impl<N: Replicator + Inquirer> Writes<N> {
 /// Of a write whose copy here does not count, since it was made without knowing what this node had acknowledged.
 fn lost_unawares(write_id: WriteId) -> WriteFailed {
     let detail = "this node's copy does not count: it has lost its data, or does not know yet whether it has";
-    WriteFailed::Unsettled { write_id, detail: detail.to_owned() }
+    unsettled(write_id, detail)
+}
+
+fn unsettled(write_id: WriteId, detail: impl Into<String>) -> WriteFailed {
+    WriteFailed::Unsettled { write_id, detail: detail.into() }
 }
 
 /// A write id that says when it was made: a UUID of version 7 (RFC 9562, section 5.7), so that a retry that comes too
