@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream, stream};
 use quorum_core::{
     Answer, Clock, Inquirer, PeerAnswer, PeerId, Question, ReadAnswer, ReadTracker, ReadVerdict,
     Sleep, Unavailable,
@@ -82,17 +82,24 @@ impl<N: Inquirer> Members<N> {
         }
     }
 
-    /// As [`ask`](Self::ask), but waits for everybody, gives up on nobody before the deadline, and stops once `read` says
-    /// that it has heard enough. Whoever did not answer is named with the reason.
+    /// As [`ask`](Self::ask), but waits for everybody, this node too, gives up on nobody before the deadline, and stops once
+    /// `read` says that it has heard enough. Whoever did not answer is named with the reason.
     pub(crate) async fn ask_all(
         &self,
         question: Question,
+        own: impl Future<Output = Answer> + Send,
         deadline: Instant,
         mut read: impl FnMut(&PeerId, Answer) -> bool + Send,
     ) -> Vec<(PeerId, &'static str)> {
+        let everybody = self.peers.iter().chain([&self.local]).cloned();
         let mut silent: BTreeMap<PeerId, &'static str> =
-            self.peers.iter().map(|peer| (peer.clone(), "timeout")).collect();
-        let mut answers = self.network.ask(&self.peers, question, deadline);
+            everybody.map(|member| (member, "timeout")).collect();
+        let ours = pin!(stream::once(own.map(|answer| {
+            let (peer, at) = (self.local.clone(), self.clock.now());
+            PeerAnswer { peer, answer, at }
+        })));
+        let theirs = self.network.ask(&self.peers, question, deadline);
+        let mut answers = stream::select(ours, theirs);
         let mut sleep = self.clock.sleep_until(deadline);
         while let Some(PeerAnswer { peer, answer, .. }) = next(&mut answers, &mut sleep).await {
             match answer {

@@ -145,10 +145,6 @@ impl Service {
 
     /// What became of a write, as all members tell; with `copies`, once so many hold it or at the timeout.
     ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the local store cannot be read.
-    ///
     /// # Cancellation
     ///
     /// It changes nothing.
@@ -157,7 +153,7 @@ impl Service {
         write_id: WriteId,
         copies: Option<usize>,
         timeout: Duration,
-    ) -> Result<WriteStatus, StoreError> {
+    ) -> WriteStatus {
         self.parts.writes.status(write_id, copies, timeout).await
     }
 

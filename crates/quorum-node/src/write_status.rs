@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use quorum_core::{
-    Answer, Digest, Inquirer, KnownWrite, PeerId, Question, Replicator, Unavailable, Version,
-    WriteId, deadline_after, in_time,
+    Answer, Digest, Inquirer, KnownWrite, PeerId, Question, Replicator, Version, WriteId,
+    deadline_after,
 };
 
 use crate::record::{Key, Namespace};
-use crate::store::{RecordKey, StoreError};
+use crate::store::RecordKey;
 use crate::write::Writes;
 
 /// How often members are asked again while somebody waits for copies.
@@ -88,59 +88,52 @@ impl<N: Replicator + Inquirer> Writes<N> {
         write_id: WriteId,
         copies: Option<usize>,
         timeout: Duration,
-    ) -> Result<WriteStatus, StoreError> {
+    ) -> WriteStatus {
         let deadline = deadline_after(self.clock.now(), timeout);
         loop {
-            let status = self.ask_status(write_id, copies, deadline).await?;
+            let status = self.ask_status(write_id, copies, deadline).await;
             let now = self.clock.now();
             if copies.is_none_or(|copies| status.copies >= copies) || now >= deadline {
-                return Ok(status);
+                return status;
             }
             self.clock.sleep_until((now + ASK_EVERY).min(deadline)).await;
         }
     }
 
-    /// Asks everybody once. With `copies`, one that does not answer holds nobody up: it is asked again.
+    /// Asks everybody once, this node beside the others. With `copies`, one that does not answer holds nobody up: it is asked
+    /// again.
     async fn ask_status(
         &self,
         write_id: WriteId,
         copies: Option<usize>,
         deadline: Instant,
-    ) -> Result<WriteStatus, StoreError> {
-        let local = self.members.local.clone();
+    ) -> WriteStatus {
         let mut known = Vec::new();
-        let known_here = in_time(&*self.clock, deadline, self.known_here(&write_id)).await;
-        let own = known_here.transpose()?;
-        let mut silent: Vec<(PeerId, &'static str)> = Vec::new();
-        match own {
-            Some(Some(own)) => known.push((local, own)),
-            // Its disk does not answer.
-            None => silent.push((local, Unavailable::Overload.as_str())),
-            Some(None) => silent.push((local, Unavailable::Recovering.as_str())),
-        }
         let until = match copies {
             Some(_) => deadline.min(self.clock.now() + ROUND),
             None => deadline,
         };
-        let asked = self.members.ask_all(Question::Write { write_id }, until, |peer, answer| {
+        let (question, own) = (Question::Write { write_id }, self.known_here(write_id));
+        let asked = self.members.ask_all(question, own, until, |member, answer| {
             if let Answer::Write(answer) = answer {
-                known.push((peer.clone(), answer));
+                known.push((member.clone(), answer));
             }
             copies.is_some_and(|copies| holders(&known, newest_of(&known).as_ref()) >= copies)
         });
-        silent.extend(asked.await);
-        Ok(self.judged(write_id, &known, silent))
+        let silent = asked.await;
+        self.judged(write_id, &known, silent)
     }
 
-    /// What this node knows of a write id; nothing if it cannot vouch for knowing nothing.
-    async fn known_here(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
-        self.writer.store().settle().await?;
-        let is_executing = self.under_way.is_executing(write_id);
-        let known = self.writer.store().known_write(write_id)?;
-        Ok(match known {
-            Some(KnownWrite::Unknown) if is_executing => Some(KnownWrite::UnderWay),
-            known => known,
-        })
+    /// What this node says of a write id.
+    async fn known_here(&self, write_id: WriteId) -> Answer {
+        // Asked first: whatever ends meanwhile is found in the store.
+        let is_executing = self.under_way.is_executing(&write_id);
+        match self.writer.store().answer(Question::Write { write_id }).await {
+            Answer::Write(KnownWrite::Unknown) if is_executing => {
+                Answer::Write(KnownWrite::UnderWay)
+            }
+            answer => answer,
+        }
     }
 
     fn judged(

@@ -18,7 +18,7 @@ pub(super) async fn status(State(service): State<Service>, uri: Uri) -> Result<R
     let members = service.config().members.len();
     let StatusParameters { copies, timeout } = StatusParameters::parse(&uri, members)?;
     let timeout = timeout.unwrap_or_else(|| service.config().quorum.read_timeout);
-    let status = service.write_status(write_id, copies, timeout).await?;
+    let status = service.write_status(write_id, copies, timeout).await;
     if status.outcome == WriteOutcome::Expired {
         return Err(Problem::WriteExpired { write_id });
     }

@@ -21,7 +21,7 @@ impl Store {
     }
 
     /// What is known here of a write id; nothing at all if this store cannot vouch for knowing nothing.
-    pub(crate) fn known_write(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
+    fn known_write(&self, write_id: &WriteId) -> Result<Option<KnownWrite>, StoreError> {
         // Asked first: what is staged is found by the lookup once it no longer is.
         let is_staged = self.is_staged(write_id);
         Ok(Some(match self.lookup(write_id)? {

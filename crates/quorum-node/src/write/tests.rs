@@ -4,14 +4,18 @@ use std::pin::Pin;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use quorum_core::testing::{Executor, ManualClock};
-use quorum_core::{ClusterId, LocalStore, Outgoing, PeerAnswer, PeerReply, Recovery, Silent};
+use quorum_core::{
+    ClusterId, Epoch, Incarnation, Lineage, LocalStore, Origin, Outgoing, PeerAnswer, PeerReply,
+    Recovery, Silent,
+};
 
 use super::*;
 use crate::config::{Config, Member};
 use crate::local_mesh::LocalMesh;
 use crate::receive::AdmissionLimits;
 use crate::store::engine::memory::MemoryDisk;
-use crate::store::{DrivenCommitter, StoreConfig, StoreIdentity, StoreSeams};
+use crate::store::{DrivenCommitter, RecordKey, StoreConfig, StoreIdentity, StoreSeams};
+use crate::write_status::WriteOutcome;
 
 fn request() -> WriteRequest {
     WriteRequest {
@@ -172,4 +176,27 @@ fn a_retry_at_a_node_whose_disk_does_not_answer_is_not_said_to_be_not_applied() 
     let outcome = Executor::new(clock.clone()).block_on(writes.write(retry));
     assert!(matches!(outcome, Err(WriteFailed::Unsettled { .. })), "{outcome:?}");
     assert_eq!(clock.now(), began + TIMEOUT);
+}
+
+#[test]
+fn what_became_of_a_write_is_told_by_the_others_while_the_own_disk_does_not_answer() {
+    let clock = ManualClock::new();
+    let WriteRequest { namespace, key, .. } = request();
+    let origin = Origin { node: name("n2"), incarnation: Incarnation::from_bytes([1; 8]) };
+    let version = Version { hlc: Hlc::from_millis(1), origin: origin.clone() };
+    let held = Answer::Write(KnownWrite::Held {
+        dot: Dot { lineage: Lineage { origin, epoch: Epoch::new(1, 0) }, seq: 1 },
+        version: version.clone(),
+        digest: Digest::of(b"payload"),
+        key: RecordKey::new(&namespace, &key).bytes().clone(),
+        newest: Some(version),
+    });
+    let writes = member_with_a_hanging_disk(held, &clock);
+    let mut executor = Executor::new(clock.clone());
+    let began = clock.now();
+    let status = executor.block_on(writes.status(ID, Some(2), TIMEOUT));
+    assert_eq!((status.copies, clock.now()), (2, began + ROUND_TRIP), "nobody else is needed");
+    let status = executor.block_on(writes.status(ID, None, TIMEOUT));
+    let expected = [(name("n1"), "timeout"), (name("n2"), "held"), (name("n3"), "held")];
+    assert_eq!((status.outcome, &status.members[..]), (WriteOutcome::Committed, &expected[..]));
 }
