@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quinn::SendStream;
-use quorum_core::{Answer, Clock, PeerId, QuerySource, SnapshotSeat, Unavailable};
+use quorum_core::{Answer, Clock, PeerId, QuerySource, SnapshotSeat, Unavailable, in_time};
 
 use crate::error::TransportError;
 use crate::frames::FrameReader;
@@ -41,7 +41,10 @@ impl Queries<'_> {
                 if ask.question.compares() {
                     self.snapshot.lock().gets_on(self.from, self.clock.now());
                 }
-                let answer = store.answer(self.from, ask.question).await;
+                // One that waits for a disk holds up those behind it no longer than somebody waits for it.
+                let answer = store.answer(self.from, ask.question);
+                let answer = in_time(self.clock, deadline, answer).await;
+                let answer = answer.unwrap_or(Answer::Unavailable(Unavailable::Overload));
                 let frame = self.frame(ask.number, answer)?;
                 bytes += frame.len();
                 frames.push(frame);

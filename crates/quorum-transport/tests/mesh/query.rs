@@ -81,6 +81,21 @@ async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     outputs.into_iter().flatten().collect()
 }
 
+/// Its disk may hang where another answer needs nothing from it.
+#[tokio::test]
+async fn a_question_that_is_not_answered_in_time_holds_up_no_other() {
+    let (_mesh, nodes) = crate::support::running(2).await;
+    let (first, second) = (&nodes[0], &nodes[1]);
+    *second.store.hanging_key.lock() = Some(Bytes::from_static(b"hangs"));
+    let soon = Instant::now() + Duration::from_millis(200);
+    let asked = [second.name.clone()];
+    let _still_waiting = first.endpoint.replicator().ask(&asked, newest("hangs"), soon);
+    let peers = [&second.name];
+    let behind = ask(first, &peers, newest("k"));
+    let answers = tokio::time::timeout(Duration::from_secs(30), behind).await;
+    assert_eq!(answers.expect("an answer")[0].answer, Answer::Newest(None));
+}
+
 #[tokio::test]
 async fn a_member_that_cannot_be_reached_is_said_to_be_so_at_once() {
     let mesh = Loopback::new(2).expect("loopback sockets");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use quorum_core::testing::{KeyValue, MemoryStore};
 use quorum_core::{
@@ -40,6 +41,8 @@ pub(crate) struct Levers {
     pub(crate) offered: AtomicUsize,
     /// Fails the next batch by a panic.
     pub(crate) panics: AtomicBool,
+    /// Questions about this key are never answered, as if the disk hung there.
+    pub(crate) hanging_key: Mutex<Option<Bytes>>,
     /// While true, it says that it has failed.
     pub(crate) failed: AtomicBool,
     /// What the store has to say to others.
@@ -65,6 +68,7 @@ impl Levers {
             snapshot_pages: AtomicUsize::new(0),
             offered: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            hanging_key: Mutex::default(),
             failed: AtomicBool::new(false),
             announcement: Mutex::default(),
             announced: Mutex::default(),
@@ -154,6 +158,11 @@ impl ReplicaStore for Levers {
 
 impl QuerySource for Levers {
     async fn answer(&self, from: &PeerId, question: Question) -> Answer {
+        if let Question::Newest { key, .. } = &question
+            && self.hanging_key.lock().as_ref() == Some(key)
+        {
+            return std::future::pending().await;
+        }
         self.inner().answer(from, question).await
     }
 }
@@ -274,7 +283,7 @@ impl Node {
     pub(crate) async fn commit(
         &self,
         key: &str,
-        value: impl Into<bytes::Bytes>,
+        value: impl Into<Bytes>,
         w: usize,
     ) -> Result<Receipt, WriteError<<Local as LocalStore>::Error>> {
         self.commit_within(key, value, w, Duration::from_secs(30)).await
@@ -283,7 +292,7 @@ impl Node {
     pub(crate) async fn commit_within(
         &self,
         key: &str,
-        value: impl Into<bytes::Bytes>,
+        value: impl Into<Bytes>,
         w: usize,
         timeout: Duration,
     ) -> Result<Receipt, WriteError<<Local as LocalStore>::Error>> {
