@@ -319,8 +319,13 @@ impl ReplicaStore for Receiver {
     }
 
     async fn announced(&self, from: &Lineage, said: &Announcement, when: Occasion) {
-        if let Err(error) = self.conclude(from, said, when).await {
-            tracing::warn!(peer = %from.origin.node, %error, "could not remember what a peer said");
+        match self.conclude(from, said, when).await {
+            // That the store has failed was said already.
+            Err(_) if self.has_failed() => {}
+            Err(error) => {
+                tracing::warn!(peer = %from.origin.node, %error, "could not remember what a peer said");
+            }
+            Ok(()) => {}
         }
     }
 }

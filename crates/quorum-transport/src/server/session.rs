@@ -122,6 +122,8 @@ async fn welcome<S: ReplicaStore + LogSource + QuerySource>(
     let mut requests = FrameReader::new(requests, server.config.frame_limit());
     let hello: Hello = hear(&mut requests).await?;
     check(server, &name, &hello)?;
+    // Nothing that is said to it could be remembered either.
+    is_all(&*server.store)?;
     let seat = take_seat(server, &name, &hello.lineage, connection).await;
     server.store.announced(&hello.lineage, &hello.announcement, Occasion::Hello).await;
     let welcome = Control::Welcome {

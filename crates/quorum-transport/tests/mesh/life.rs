@@ -143,4 +143,5 @@ async fn a_member_whose_store_has_failed_welcomes_nobody() {
     })
     .await;
     assert!(first.peer(&second.name).frontier.is_none(), "nothing was said of what it holds");
+    assert!(second.store.announced.lock().is_empty(), "nor is it told what it cannot remember");
 }

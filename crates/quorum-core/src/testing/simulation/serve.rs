@@ -46,6 +46,9 @@ async fn serve<P: Program>(member: &Arc<Member<P>>, conn: Arc<Conn>, tasks: &Tas
         conn.answer(LaneKind::Control, Message::Goodbye { refusal: Some(reason) });
         return conn.over[1].happen();
     }
+    if store.has_failed() {
+        return conn.over[1].happen();
+    }
     let seated = take_seat(member, &name, &lineage).await;
     store.announced(&lineage, &announcement, Occasion::Hello).await;
     let welcome = Message::Welcome {
