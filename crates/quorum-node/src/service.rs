@@ -162,7 +162,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ForgetFailed`]: nothing has changed then.
+    /// [`ForgetFailed`].
     ///
     /// # Cancellation
     ///
@@ -324,7 +324,8 @@ impl Service {
         blocking(&self.parts.store, move |store| exposed::report(store, &peers, &lost, w)).await
     }
 
-    /// Everything that keeps this node from taking writes; nothing if it is ready.
+    /// Everything that keeps this node from taking writes or committing them, and what somebody must look at although writes are
+    /// taken: a store that no longer compacts, policies that differ. Nothing if it is ready.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         let parts = &self.parts;

@@ -28,7 +28,7 @@ pub struct NodeStatus {
     pub reachable: usize,
     /// Whether enough members can be reached for a write to commit.
     pub quorum: bool,
-    /// Whether new writes are taken; why not, otherwise.
+    /// Whether nothing stands against writing here.
     pub ready: bool,
     /// Everything that keeps the node from being ready.
     pub not_ready: Vec<String>,
