@@ -20,7 +20,7 @@ pub struct Forgotten {
     pub incarnations: Vec<String>,
 }
 
-/// Why a member was not forgotten. Nothing has changed.
+/// Why a member was not forgotten. Nothing has changed, unless it could not be written down.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForgetFailed {
@@ -33,7 +33,8 @@ pub enum ForgetFailed {
     /// It was never heard of, so there is nothing that anybody could wait for but its first start.
     #[error("nothing is known of {0}: it has no data that could be forgotten")]
     Unknown(PeerId),
-    /// It could not be written down.
+    /// It could not be written down. Lives of it may be forgotten all the same, some or all of them, for good; while one is
+    /// not, the member is waited for.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

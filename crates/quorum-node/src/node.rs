@@ -233,7 +233,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`StartError::Store`] if it cannot be moved: it is where it was, then.
+    /// [`StartError::Store`] if it cannot be moved, or that could not be made durable: it is in one of the two places then, and
+    /// the next start finds out. It cannot be moved while another process has it open, or a read of this node has not ended.
     pub async fn set_aside(self) -> Result<std::path::PathBuf, StartError> {
         let data_dir = self.service.config().node.data_dir.clone();
         let incarnation = self.service.store().origin().incarnation.to_string();

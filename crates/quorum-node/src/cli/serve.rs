@@ -92,7 +92,8 @@ pub fn run(arguments: &ServeArguments, output: &mut Output) -> anyhow::Result<Ex
                 signal = &mut requested => break signal,
                 () = node.until_outdated() => {}
             }
-            let directory = node.set_aside().await?;
+            let failed = "this node's data must not be used any more and could not be set aside; start it again";
+            let directory = node.set_aside().await.context(failed)?;
             tracing::error!(directory = %directory.display(), "this node's data was set aside; beginning anew");
             // Where peers and clients know it, whatever port was found free the first time.
             let world = again("peer.listen", || World::real(peers)).await?;

@@ -41,7 +41,11 @@ impl From<ForgetFailed> for Problem {
     fn from(failed: ForgetFailed) -> Self {
         match failed {
             ForgetFailed::NoPeer(_) => Self::UnknownPath,
-            ForgetFailed::Store(error) => error.into(),
+            ForgetFailed::Store(error) => Self::StoreFailed {
+                detail: format!(
+                    "{error}; lives of the member may be forgotten all the same: forget it again once the node has restarted"
+                ),
+            },
             refused => Self::NotForgotten { detail: refused.to_string() },
         }
     }

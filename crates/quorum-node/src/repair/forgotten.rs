@@ -17,7 +17,7 @@ const FILE: &str = "rescued-";
 ///
 /// # Errors
 ///
-/// [`OpenError`]; the store is where it was, then.
+/// [`OpenError`]; the store is where it was, then, unless it was only that the move could not be made durable.
 pub(crate) fn set_aside(data_dir: &Path, incarnation: &str) -> Result<PathBuf, OpenError> {
     let to = data_dir.join(format!("{DIRECTORY}{incarnation}"));
     store::set_aside(data_dir, &to)?;
