@@ -1,6 +1,8 @@
-//! What a link remembers of its peer is bounded, whatever the peer says; and a writer hears of its write only what the peer
-//! says of that very write.
+//! What a link remembers of its peer is bounded, whatever the peer says, and so is what it keeps for it; and a writer hears of
+//! its write only what the peer says of that very write.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,12 +105,16 @@ fn lineages_of_which_nothing_is_held_take_room_too() {
 #[derive(Debug, Clone, Default)]
 struct Writer {
     heard: Arc<Mutex<Vec<Reply>>>,
-    is_gone: bool,
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Writer {
     fn heard(&self) -> Vec<Reply> {
         self.heard.lock().expect("no test panics with it").clone()
+    }
+
+    fn goes(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -118,7 +124,7 @@ impl ReplyTo for Writer {
     }
 
     fn is_closed(&self) -> bool {
-        self.is_gone
+        self.is_gone.load(Ordering::Relaxed)
     }
 }
 
@@ -181,7 +187,8 @@ fn a_write_that_the_peer_has_already_is_sent_again_without_the_log() {
     held.insert_range(&lineage("us"), 1, 2);
     let mut link = link_up(150, held.clone());
     // A write that nobody waits for fills the queue.
-    let (first, gone) = (written(2), Writer { is_gone: true, ..Writer::default() });
+    let (first, gone) = (written(2), Writer::default());
+    gone.goes();
     let _ = link.offer(Some(((), 100)), &first, &dot_of(&first), epoch(), gone);
     let (old, writer) = (written(1), Writer::default());
     let _ = link.offer(Some(((), 100)), &old, &dot_of(&old), epoch(), writer.clone());
@@ -191,4 +198,71 @@ fn a_write_that_the_peer_has_already_is_sent_again_without_the_log() {
     assert_eq!(taken_live(&mut link), [dot_of(&first), dot_of(&old)], "once each");
     let _ = link.answered(&old, &Reply::Stored, true, epoch());
     assert_eq!(writer.heard(), [Reply::Stored]);
+}
+
+/// A peer that answers probes and no record, for hours: its disk may hang. Writers come, find no room in the queue, are sent
+/// again, and give up.
+#[test]
+fn writes_that_come_and_go_leave_nothing_behind_for_a_peer_that_does_not_answer() {
+    const QUEUE: usize = 1_000;
+    const BYTES: usize = 100;
+    const AT_ONCE: usize = 20;
+    let mut link = link_up(QUEUE, Frontier::new());
+    let (us, mut held, mut waiting) = (lineage("us").origin, Frontier::new(), VecDeque::new());
+    for seq in 1..=10_000 {
+        let (write, writer) = (written(seq), Writer::default());
+        let _ = link.offer(Some(((), BYTES)), &write, &dot_of(&write), epoch(), writer.clone());
+        held.insert(&dot_of(&write));
+        waiting.push_back(writer);
+        if waiting.len() > AT_ONCE {
+            waiting.pop_front().expect("there are some").goes();
+        }
+        let _ = link.owed(&us, &held, epoch());
+        let view = link.view();
+        assert!(view.queued_bytes - view.queued_again_bytes <= QUEUE, "{view:?}");
+        assert!(view.queued_again_bytes <= view.waiting_bytes, "{view:?}");
+        assert!(view.waiting_bytes <= 2 * (AT_ONCE + 1) * BYTES, "{view:?}");
+    }
+    waiting.iter().for_each(Writer::goes);
+    let _ = link.reported(None);
+    let view = link.view();
+    assert_eq!((view.waiting, view.queued_bytes), (0, QUEUE), "what is new waits for its turn");
+    assert_eq!(taken_live(&mut link).len(), QUEUE / BYTES);
+    assert_eq!(link.view().queued_bytes, 0);
+    // The log sends the rest, and nothing is thought to be on its way that is not.
+    let (owed, _) = link.owed(&us, &held, epoch());
+    assert_eq!(owed.len(), 10_000 - (QUEUE / BYTES) as u64);
+}
+
+/// Nothing needs to look at the link for that.
+#[test]
+fn what_is_sent_again_is_among_what_writers_wait_for() {
+    const BYTES: usize = 100;
+    let mut link = link_up(0, Frontier::new());
+    for seq in 1..=10_000 {
+        let (write, writer) = (written(seq), Writer::default());
+        let _ = link.offer(Some(((), BYTES)), &write, &dot_of(&write), epoch(), writer.clone());
+        // The peer takes a later record of the key.
+        let mut later = written(20_000);
+        later.covers = vec![(lineage("us"), vec![(seq, seq)].into())];
+        assert!(link.answered(&later, &Reply::Stored, true, epoch()).rings.live);
+        writer.goes();
+        assert_eq!(link.view().queued_bytes, BYTES, "those of former writers are gone");
+    }
+}
+
+/// Neither those that are new wait until all that goes again is sent, nor the other way around.
+#[test]
+fn what_is_new_and_what_goes_again_take_turns() {
+    let mut link = link_up(1 << 20, Frontier::new());
+    let offer = |link: &mut Link<(), Writer>, seq| {
+        let write = written(seq);
+        let _ = link.offer(Some(((), 100)), &write, &dot_of(&write), epoch(), Writer::default());
+    };
+    (1..=3).for_each(|seq| offer(&mut link, seq));
+    link.disconnected();
+    let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
+    (4..=6).for_each(|seq| offer(&mut link, seq));
+    let seqs: Vec<u64> = taken_live(&mut link).iter().map(|dot| dot.seq).collect();
+    assert_eq!(seqs, [4, 1, 5, 2, 6, 3]);
 }

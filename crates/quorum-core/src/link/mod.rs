@@ -10,6 +10,7 @@ mod handshake;
 mod ledger;
 mod snapshot;
 mod state;
+mod waiting;
 
 pub use catch_up::{CatchUp, CatchUpLane};
 pub use exchange::{ExchangePlan, ExchangeSight};

@@ -1,8 +1,9 @@
 //! The state of one link that outlives its connections: what waits for the peer, what it holds, what it put off.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::waiting::WaitingWrites;
 use crate::announcement::Announcement;
 use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
@@ -38,6 +39,12 @@ pub struct Rings {
 }
 
 impl Rings {
+    /// The live lane of records of a size.
+    fn live(size: FrameSize) -> Self {
+        let is_small = size == FrameSize::Small;
+        Self { live: is_small, large: !is_small, ..Self::default() }
+    }
+
     /// Whoever should look after either.
     const fn and(self, other: Self) -> Self {
         Self {
@@ -134,34 +141,6 @@ enum SnapshotTalk {
     Done,
 }
 
-/// A write whose verdict may depend on the peer.
-#[derive(Debug)]
-struct Waiting<R> {
-    /// What to send again after a reconnect. The writer holds the record as well, for as long as it waits.
-    item: Incoming,
-    /// The size of its frame, if it can be sent.
-    bytes: Option<usize>,
-    handed_over: Instant,
-    replies: R,
-    /// Further writers that wait for the same record: retries of a write that is still under way.
-    more_replies: Vec<R>,
-    /// "Busy" is passed on once: the queue of replies is bounded by that.
-    told_busy: bool,
-}
-
-impl<R: ReplyTo> Waiting<R> {
-    /// Whether some writer still listens.
-    fn is_wanted(&self) -> bool {
-        !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.unwrap_or_default()
-    }
-}
-
-/// How many waiting writes may pile up before those whose writer has gone are looked for.
-const PRUNE_AT_MIN: usize = 256;
 /// Least that one lineage of a frontier takes in a frame, and each of its intervals.
 const LINEAGE_BYTES_MIN: usize = 12;
 const INTERVAL_BYTES_MIN: usize = 2;
@@ -184,9 +163,12 @@ pub struct LinkView<'a> {
     pub asked_at: Option<Instant>,
     /// What we want of it.
     pub wanted: &'a Frontier,
-    /// Bytes queued for it.
+    /// Bytes queued for it, new and again.
     pub queued_bytes: usize,
-    /// Bytes of the records of undecided writes, which are kept so that they can be sent again.
+    /// Of these, the bytes of undecided writes that are sent again: they are among `waiting_bytes`.
+    pub queued_again_bytes: usize,
+    /// Bytes of the records of undecided writes, which are kept so that they can be sent again: at most twice as many as
+    /// writers waited for at once, or as the live queue may hold.
     pub waiting_bytes: usize,
     /// Writes whose verdict may depend on it.
     pub waiting: usize,
@@ -220,16 +202,12 @@ pub struct Link<F, R> {
     deferred: Deferred,
     /// What else the items stand for that were put off, by the dot under which each is in `deferred`.
     deferred_covers: BTreeMap<Dot, Frontier>,
-    /// By [`FrameSize`].
+    /// New records, by [`FrameSize`].
     queues: [VecDeque<Queued<F>>; 2],
     /// In both.
     queued_bytes: usize,
     /// Writes whose verdict may depend on this peer.
-    waiting: HashMap<Dot, Waiting<R>>,
-    /// Bytes kept with them, so that they can be asked again.
-    waiting_bytes: usize,
-    /// So many of them, and so many bytes, are looked through for writers that have gone.
-    prune_at: (usize, usize),
+    waiting: WaitingWrites<R>,
     /// Records were left to the log because the queue was full.
     behind: bool,
     /// What we want of the peer, and whether it has not been told yet.
@@ -261,9 +239,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             deferred_covers: BTreeMap::new(),
             queues: [VecDeque::new(), VecDeque::new()],
             queued_bytes: 0,
-            waiting: HashMap::new(),
-            waiting_bytes: 0,
-            prune_at: (PRUNE_AT_MIN, config.live_queue_bytes_max),
+            waiting: WaitingWrites::new(config.live_queue_bytes_max),
             behind: false,
             wanted: Frontier::new(),
             wanted_untold: false,
@@ -285,28 +261,18 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         handed_over: Instant,
         replies: R,
     ) -> Option<Rings> {
-        if let Some(waiting) = self.waiting.get_mut(dot) {
-            waiting.more_replies.retain(|replies| !replies.is_closed());
-            waiting.more_replies.push(replies);
-            return None;
-        }
+        let replies = self.waiting.join(dot, replies)?;
         let mut rings = Rings::default();
         if let Some((frame, bytes)) = &frame
             && self.connected.is_some()
         {
             rings = self.enqueue(frame, *bytes, item, handed_over, dot);
         }
-        self.keep_waiting(
-            dot,
-            Waiting {
-                item: item.clone(),
-                bytes: frame.map(|(_, bytes)| bytes),
-                handed_over,
-                replies,
-                more_replies: Vec::new(),
-                told_busy: false,
-            },
-        );
+        let bytes = frame.map(|(_, bytes)| bytes);
+        if self.waiting.is_full(bytes) {
+            self.prune();
+        }
+        self.waiting.enter(dot, item, bytes, handed_over, replies);
         Some(rings)
     }
 
@@ -334,17 +300,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             self.behind = true;
             return Rings { catch_up: true, ..Rings::default() };
         }
+        self.under_way.insert(dot);
         self.queued_bytes += bytes;
         let (frame, item) = (Some(frame.clone()), item.clone());
-        self.queue(dot, Queued { frame, bytes, item, handed_over })
-    }
-
-    fn queue(&mut self, dot: &Dot, queued: Queued<F>) -> Rings {
-        self.under_way.insert(dot);
-        let size = FrameSize::of(queued.bytes);
-        self.queues[size as usize].push_back(queued);
-        let is_small = size == FrameSize::Small;
-        Rings { live: is_small, large: !is_small, ..Rings::default() }
+        let size = FrameSize::of(bytes);
+        self.queues[size as usize].push_back(Queued { frame, bytes, item, handed_over });
+        Rings::live(size)
     }
 
     /// Sends again what writers here wait for and is neither on its way nor put off.
@@ -352,36 +313,42 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         if self.connected.is_none() || self.deferred.is_full() {
             return Rings::default();
         }
-        let idle = |dot: &&Dot| !self.under_way.contains(dot) && !self.deferred.contains(dot);
-        let mut idle: Vec<Dot> = self.waiting.keys().filter(idle).cloned().collect();
-        idle.sort_unstable();
+        let is_idle = |dot: &&Dot| !self.under_way.contains(dot) && !self.deferred.contains(dot);
+        let idle: Vec<Dot> = self.waiting.dots().filter(is_idle).cloned().collect();
         let rings = idle.iter().map(|dot| self.send_again(dot));
         rings.fold(Rings::default(), Rings::and)
     }
 
-    /// Sends one write again that a writer here waits for. It needs no room in the queue: its record is kept anyway.
+    /// Sends one write again that a writer here waits for.
     fn send_again(&mut self, dot: &Dot) -> Rings {
-        let Some(waiting) = self.waiting.get(dot).filter(|waiting| waiting.is_wanted()) else {
-            return Rings::default();
-        };
-        let Some(bytes) = waiting.bytes else { return Rings::default() };
-        let (item, handed_over) = (waiting.item.clone(), waiting.handed_over);
-        self.queue(dot, Queued { frame: None, bytes, item, handed_over })
+        let Some(size) = self.waiting.send_again(dot) else { return Rings::default() };
+        self.under_way.insert(dot);
+        Rings::live(size)
     }
 
-    /// Up to about `bytes_max` of queued frames of a size, in order.
+    /// Up to about `bytes_max` of queued frames of a size: new ones in order, and as many again.
     pub fn take_live(&mut self, size: FrameSize, bytes_max: usize) -> Vec<Queued<F>> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max
-            && let Some(next) = self.queues[size as usize].pop_front()
+            && let Some(next) = self.next_live(size, taken.len() % 2 == 1)
         {
             bytes += next.bytes;
-            if next.frame.is_some() {
-                self.queued_bytes -= next.bytes;
-            }
             taken.push(next);
         }
         taken
+    }
+
+    /// The next frame of a size, rather one that goes again if it is their turn: neither wait for the end of the others.
+    fn next_live(&mut self, size: FrameSize, rather_again: bool) -> Option<Queued<F>> {
+        let again = if rather_again { self.waiting.take_again(size) } else { None };
+        if again.is_some() {
+            return again;
+        }
+        let Some(new) = self.queues[size as usize].pop_front() else {
+            return self.waiting.take_again(size);
+        };
+        self.queued_bytes -= new.bytes;
+        Some(new)
     }
 
     // What comes from the connection.
@@ -451,6 +418,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         self.asked_at = None;
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued_bytes = 0;
+        self.waiting.disconnected();
         self.under_way = Frontier::new();
         self.snapshot = SnapshotTalk::Quiet;
         was_up
@@ -481,7 +449,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
             let counted = Reply::Busy { reason: Busy::Recovering };
             let told = if taken && !self.counts { &counted } else { reply };
-            self.tell(&record.dot, told, now);
+            let told = PeerReply { peer: self.peer.clone(), reply: told.clone(), at: now };
+            self.waiting.tell(&record.dot, &told, self.life);
         }
         if !taken || synced {
             self.no_longer_under_way(item);
@@ -523,7 +492,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         // A write that waits for this peer's word is sent all the same: the peer may have it by way of another member, or
         // by a later record of its key, and only its reply to the write itself counts.
         let unanswered: Vec<&Dot> =
-            self.waiting.keys().filter(|dot| self.under_way.contains(dot)).collect();
+            self.waiting.dots().filter(|dot| self.under_way.contains(dot)).collect();
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !self.under_way.is_empty() {
             self.under_way = self.under_way.minus(known);
@@ -574,6 +543,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             }
         }
         self.behind = false;
+        self.prune();
         let rings = if was_full { Rings::default() } else { self.send_waiting() };
         let Some(known) = &self.known else { return (Frontier::new(), rings) };
         let mut owed = owed_to(us, held, known, &self.wanted_there).minus(&self.under_way);
@@ -698,26 +668,11 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             counts: self.counts,
             asked_at: self.asked_at,
             wanted: &self.wanted,
-            queued_bytes: self.queued_bytes,
-            waiting_bytes: self.waiting_bytes,
+            queued_bytes: self.queued_bytes + self.waiting.again_bytes(),
+            queued_again_bytes: self.waiting.again_bytes(),
+            waiting_bytes: self.waiting.bytes(),
             waiting: self.waiting.len(),
             deferred: self.deferred.len(),
-        }
-    }
-
-    /// Passes a reply on to the writer that waits for it.
-    fn tell(&mut self, dot: &Dot, reply: &Reply, at: Instant) {
-        let Some(waiting) = self.waiting.get_mut(dot) else { return };
-        let is_busy = matches!(reply, Reply::Busy { .. });
-        if !(is_busy && waiting.told_busy) {
-            for replies in std::iter::once(&waiting.replies).chain(&waiting.more_replies) {
-                let reply = PeerReply { peer: self.peer.clone(), reply: reply.clone(), at };
-                replies.reply(reply, self.life);
-            }
-        }
-        waiting.told_busy |= is_busy;
-        if !is_busy && let Some(told) = self.waiting.remove(dot) {
-            self.waiting_bytes -= told.bytes();
         }
     }
 
@@ -728,33 +683,17 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             return Rings::default();
         }
         let covers = item.covered();
-        let mut overwritten: Vec<Dot> =
-            self.waiting.keys().filter(|dot| covers.contains(dot)).cloned().collect();
-        overwritten.sort_unstable();
-        let rings = overwritten.iter().map(|dot| {
-            self.under_way.remove(dot);
-            self.send_again(dot)
-        });
+        let is_overwritten = |dot: &&Dot| covers.contains(dot);
+        let overwritten: Vec<Dot> = self.waiting.dots().filter(is_overwritten).cloned().collect();
+        let rings = overwritten.iter().map(|dot| self.send_again(dot));
         rings.fold(Rings::default(), Rings::and)
     }
 
-    /// Enters a write whose writer waits.
-    fn keep_waiting(&mut self, dot: &Dot, waiting: Waiting<R>) {
-        let (count_max, bytes_max) = self.prune_at;
-        if self.waiting.len() >= count_max || self.waiting_bytes + waiting.bytes() > bytes_max {
-            self.prune();
-        }
-        self.waiting_bytes += waiting.bytes();
-        self.waiting.insert(dot.clone(), waiting);
-    }
-
-    /// Forgets writes whose writers have gone.
+    /// Forgets writes whose writers have gone. What of them was to be sent again is left to the log.
     fn prune(&mut self) {
-        self.waiting.retain(|_, waiting| waiting.is_wanted());
-        self.waiting_bytes = self.waiting.values().map(Waiting::bytes).sum();
-        let bytes_min = self.config.live_queue_bytes_max;
-        self.prune_at =
-            ((2 * self.waiting.len()).max(PRUNE_AT_MIN), (2 * self.waiting_bytes).max(bytes_min));
+        for dot in self.waiting.prune() {
+            self.under_way.remove(&dot);
+        }
     }
 
     fn no_longer_under_way(&mut self, item: &Incoming) {

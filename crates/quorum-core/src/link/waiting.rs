@@ -1,0 +1,191 @@
+//! The writes whose verdict may depend on one peer, and which of them are to be sent to it again.
+//!
+//! Bounded by those who wait: what nobody waits for any more is looked for whenever there is twice as much as when it was
+//! looked for last. So there are never more bytes than twice as many as writers wait for at once, or than the live queue
+//! may hold; and what is to be sent again is among them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use super::state::{FrameSize, Queued, ReplyTo};
+use crate::ports::{Incoming, PeerReply, Reply};
+use crate::version::Dot;
+
+/// How many waiting writes may pile up before those whose writer has gone are looked for.
+const PRUNE_AT_MIN: usize = 256;
+
+/// A write whose verdict may depend on the peer.
+#[derive(Debug)]
+struct Waiting<R> {
+    /// What to send again. The writer holds the record as well, for as long as it waits.
+    item: Incoming,
+    /// The size of its frame, if it can be sent.
+    bytes: Option<usize>,
+    handed_over: Instant,
+    replies: R,
+    /// Further writers that wait for the same record: retries of a write that is still under way.
+    more_replies: Vec<R>,
+    /// "Busy" is passed on once: the queue of replies is bounded by that.
+    told_busy: bool,
+}
+
+impl<R: ReplyTo> Waiting<R> {
+    /// Whether some writer still listens.
+    fn is_wanted(&self) -> bool {
+        !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.unwrap_or_default()
+    }
+}
+
+/// The writes that wait for one peer.
+#[derive(Debug)]
+pub(super) struct WaitingWrites<R> {
+    writes: HashMap<Dot, Waiting<R>>,
+    /// Of all of them.
+    bytes: usize,
+    /// So many bytes are always kept before writers that have gone are looked for.
+    bytes_min: usize,
+    /// So many writes, and so many bytes, are looked through for writers that have gone.
+    prune_at: (usize, usize),
+    /// Those that are to be sent again, by [`FrameSize`].
+    again: [BTreeSet<Dot>; 2],
+    /// Of those.
+    again_bytes: usize,
+}
+
+impl<R: ReplyTo> WaitingWrites<R> {
+    /// None so far. Up to `bytes_min` may be kept although nobody waits.
+    pub(super) fn new(bytes_min: usize) -> Self {
+        Self {
+            writes: HashMap::new(),
+            bytes: 0,
+            bytes_min,
+            prune_at: (PRUNE_AT_MIN, bytes_min),
+            again: [BTreeSet::new(), BTreeSet::new()],
+            again_bytes: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Bytes of the records of all of them.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of those that are to be sent again.
+    pub(super) const fn again_bytes(&self) -> usize {
+        self.again_bytes
+    }
+
+    /// The dots of all of them.
+    pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
+        self.writes.keys()
+    }
+
+    /// Whether those whose writers have gone should be [pruned](Self::prune) before one more of this size enters.
+    pub(super) fn is_full(&self, bytes: Option<usize>) -> bool {
+        let (count_max, bytes_max) = self.prune_at;
+        self.writes.len() >= count_max || self.bytes + bytes.unwrap_or_default() > bytes_max
+    }
+
+    /// Enters a write, the size of whose frame is `bytes` if it can be sent.
+    pub(super) fn enter(
+        &mut self,
+        dot: &Dot,
+        item: &Incoming,
+        bytes: Option<usize>,
+        handed_over: Instant,
+        replies: R,
+    ) {
+        let (item, more_replies, told_busy) = (item.clone(), Vec::new(), false);
+        let write = Waiting { item, bytes, handed_over, replies, more_replies, told_busy };
+        self.bytes += write.bytes();
+        self.writes.insert(dot.clone(), write);
+    }
+
+    /// Enters another writer of a write that waits already, if it does; else gives it back.
+    pub(super) fn join(&mut self, dot: &Dot, replies: R) -> Option<R> {
+        let Some(write) = self.writes.get_mut(dot) else { return Some(replies) };
+        write.more_replies.retain(|replies| !replies.is_closed());
+        write.more_replies.push(replies);
+        None
+    }
+
+    /// Passes a reply on to whoever waits for it.
+    pub(super) fn tell(&mut self, dot: &Dot, reply: &PeerReply, life: u64) {
+        let Some(write) = self.writes.get_mut(dot) else { return };
+        let is_busy = matches!(reply.reply, Reply::Busy { .. });
+        if !(is_busy && write.told_busy) {
+            for replies in std::iter::once(&write.replies).chain(&write.more_replies) {
+                replies.reply(reply.clone(), life);
+            }
+        }
+        write.told_busy |= is_busy;
+        if !is_busy && let Some(told) = self.writes.remove(dot) {
+            self.bytes -= told.bytes();
+            self.take_out(dot, told.bytes());
+        }
+    }
+
+    /// Forgets writes whose writers have gone. Tells which of them will not be sent again therefore.
+    pub(super) fn prune(&mut self) -> Vec<Dot> {
+        let mut unwanted = Vec::new();
+        self.writes.retain(|dot, write| {
+            let is_wanted = write.is_wanted();
+            if !is_wanted {
+                unwanted.push((dot.clone(), write.bytes()));
+            }
+            is_wanted
+        });
+        self.bytes = self.writes.values().map(Waiting::bytes).sum();
+        self.prune_at =
+            ((2 * self.writes.len()).max(PRUNE_AT_MIN), (2 * self.bytes).max(self.bytes_min));
+        unwanted.retain(|(dot, bytes)| self.take_out(dot, *bytes));
+        unwanted.into_iter().map(|(dot, _)| dot).collect()
+    }
+
+    /// Sends one again, if somebody waits for it and it can be sent. It needs no room in the queue: its record is kept anyway.
+    /// Tells how large it is.
+    pub(super) fn send_again(&mut self, dot: &Dot) -> Option<FrameSize> {
+        let bytes = self.writes.get(dot).filter(|write| write.is_wanted())?.bytes?;
+        let size = FrameSize::of(bytes);
+        if self.again[size as usize].insert(dot.clone()) {
+            self.again_bytes += bytes;
+        }
+        Some(size)
+    }
+
+    /// Takes the next one of a size that is to be sent again.
+    pub(super) fn take_again<F>(&mut self, size: FrameSize) -> Option<Queued<F>> {
+        let dot = self.again[size as usize].pop_first()?;
+        let write = self.writes.get(&dot)?;
+        self.again_bytes -= write.bytes();
+        let (bytes, item, handed_over) = (write.bytes(), write.item.clone(), write.handed_over);
+        Some(Queued { frame: None, bytes, item, handed_over })
+    }
+
+    /// The connection is gone, and what was to be sent on it.
+    pub(super) fn disconnected(&mut self) {
+        self.again.iter_mut().for_each(BTreeSet::clear);
+        self.again_bytes = 0;
+    }
+
+    /// It is not to be sent again. Tells whether it was.
+    fn take_out(&mut self, dot: &Dot, bytes: usize) -> bool {
+        let was_there = self.again[FrameSize::of(bytes) as usize].remove(dot);
+        if was_there {
+            self.again_bytes -= bytes;
+        }
+        was_there
+    }
+}
