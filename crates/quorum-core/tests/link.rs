@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorum_core::testing::epoch;
 use quorum_core::{
-    Announcement, Dot, Durability, Epoch, FrameSize, Frontier, Hlc, Incarnation, Incoming, Lineage,
-    Link, LinkConfig, Origin, PeerId, PeerReply, Record, Recovery, Reply, ReplyTo, Rings, SeqSet,
-    WriteId,
+    Announcement, Busy, Dot, Durability, Epoch, FrameSize, Frontier, Hlc, Incarnation, Incoming,
+    Lineage, Link, LinkConfig, Origin, PeerId, PeerReply, Record, Recovery, Reply, ReplyTo, Rings,
+    SeqSet, WriteId,
 };
 
 const FRAME_BYTES_MAX: usize = 2_000;
@@ -143,7 +143,8 @@ fn dot_of(item: &Incoming) -> Dot {
 fn link_up(live_queue_bytes_max: usize, held: Frontier) -> Link<(), Writer> {
     let mut link = link(live_queue_bytes_max);
     let _ = link.connected(epoch(), lineage("peer"), held);
-    link.announced(Announcement { recovery: Recovery::Complete, ..Announcement::default() });
+    let _ =
+        link.announced(Announcement { recovery: Recovery::Complete, ..Announcement::default() });
     link
 }
 
@@ -265,4 +266,53 @@ fn what_is_new_and_what_goes_again_take_turns() {
     (4..=6).for_each(|seq| offer(&mut link, seq));
     let seqs: Vec<u64> = taken_live(&mut link).iter().map(|dot| dot.seq).collect();
     assert_eq!(seqs, [4, 1, 5, 2, 6, 3]);
+}
+
+/// It would store the same again and again, and whoever answers before it has synced would never be asked once it counts.
+#[test]
+fn what_a_peer_answers_before_its_word_counts_is_sent_once_more_when_it_does() {
+    let says = |recovery| Announcement { recovery, ..Announcement::default() };
+    for synced in [true, false] {
+        let (mut link, write, writer) = with_a_writer();
+        let dot = dot_of(&write);
+        let mut held = Frontier::new();
+        held.insert(&dot);
+        let look = |link: &mut Link<(), Writer>| {
+            let (owed, rings) = link.owed(&lineage("us").origin, &held, epoch());
+            assert!(owed.is_empty() && rings == NOTHING, "{owed:?} {rings:?}");
+            assert_eq!(link.reported(None), NOTHING);
+            taken_live(link)
+        };
+        assert_eq!(link.announced(says(Recovery::Recovering)), NOTHING);
+        assert_eq!(taken_live(&mut link), std::slice::from_ref(&dot));
+        let _ = link.answered(&write, &Reply::Stored, synced, epoch());
+        let busy = Reply::Busy { reason: Busy::Recovering };
+        assert_eq!(writer.heard(), std::slice::from_ref(&busy));
+        for _ in 0..3 {
+            assert_eq!(look(&mut link), [], "synced: {synced}");
+        }
+        assert_eq!(link.reported(Some(&held)), NEWS);
+        assert!(link.is_drained(), "its frontier tells what it holds");
+        assert_eq!(look(&mut link), []);
+        assert_eq!(link.announced(says(Recovery::Recovering)), NOTHING);
+        assert!(link.announced(says(Recovery::Complete)).live);
+        assert_eq!(look(&mut link), [dot], "synced: {synced}");
+        assert_eq!(link.announced(says(Recovery::Complete)), NOTHING);
+        assert_eq!(look(&mut link), [], "once");
+        let _ = link.answered(&write, &Reply::Stored, synced, epoch());
+        assert_eq!(writer.heard(), [busy, Reply::Stored]);
+    }
+}
+
+/// It may have begun another life.
+#[test]
+fn what_a_peer_answered_before_its_word_counts_is_sent_again_on_the_next_connection() {
+    let (mut link, write, _writer) = with_a_writer();
+    let recovering = Announcement { recovery: Recovery::Recovering, ..Announcement::default() };
+    let _ = link.announced(recovering);
+    assert_eq!(taken_live(&mut link), [dot_of(&write)]);
+    let _ = link.answered(&write, &Reply::Stored, true, epoch());
+    link.disconnected();
+    assert!(link.connected(epoch(), lineage("peer"), Frontier::new()).live);
+    assert_eq!(taken_live(&mut link), [dot_of(&write)]);
 }

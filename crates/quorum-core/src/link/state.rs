@@ -314,7 +314,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             return Rings::default();
         }
         let is_idle = |dot: &&Dot| !self.under_way.contains(dot) && !self.deferred.contains(dot);
-        let idle: Vec<Dot> = self.waiting.dots().filter(is_idle).cloned().collect();
+        let idle: Vec<Dot> = self.waiting.to_be_asked().filter(is_idle).cloned().collect();
         let rings = idle.iter().map(|dot| self.send_again(dot));
         rings.fold(Rings::default(), Rings::and)
     }
@@ -446,10 +446,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             return Answered { taken, rings };
         }
         if let Some(record) = &item.record {
-            // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
-            let counted = Reply::Busy { reason: Busy::Recovering };
-            let told = if taken && !self.counts { &counted } else { reply };
-            let told = PeerReply { peer: self.peer.clone(), reply: told.clone(), at: now };
+            let mut told = PeerReply { peer: self.peer.clone(), reply: reply.clone(), at: now };
+            if taken && !self.counts {
+                // Of a member that has lost what it acknowledged before, no copy counts until it has everything again.
+                told.reply = Reply::Busy { reason: Busy::Recovering };
+                self.waiting.does_not_count(&record.dot);
+            }
             self.waiting.tell(&record.dot, &told, self.life);
         }
         if !taken || synced {
@@ -492,7 +494,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         // A write that waits for this peer's word is sent all the same: the peer may have it by way of another member, or
         // by a later record of its key, and only its reply to the write itself counts.
         let unanswered: Vec<&Dot> =
-            self.waiting.dots().filter(|dot| self.under_way.contains(dot)).collect();
+            self.waiting.to_be_asked().filter(|dot| self.under_way.contains(dot)).collect();
         // Copies that were not synced when they were answered are by now, if the frontier says so.
         if !self.under_way.is_empty() {
             self.under_way = self.under_way.minus(known);
@@ -509,10 +511,16 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         self.send_waiting().and(Rings { news: more.is_some(), ..nothing })
     }
 
-    /// What the peer says of itself.
-    pub fn announced(&mut self, said: Announcement) {
+    /// What the peer says of itself. Once its answers count, it is asked again for writes that it answered before.
+    pub fn announced(&mut self, said: Announcement) -> Rings {
         self.counts = said.recovery.counts();
         self.announcement = Some(said);
+        if !self.counts {
+            return Rings::default();
+        }
+        let uncounted = self.waiting.counts_now();
+        let rings = uncounted.iter().map(|dot| self.send_again(dot));
+        rings.fold(Rings::default(), Rings::and)
     }
 
     /// The peer, asked at this time, has said everything that it had to say.
@@ -684,7 +692,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         }
         let covers = item.covered();
         let is_overwritten = |dot: &&Dot| covers.contains(dot);
-        let overwritten: Vec<Dot> = self.waiting.dots().filter(is_overwritten).cloned().collect();
+        let overwritten: Vec<Dot> =
+            self.waiting.to_be_asked().filter(is_overwritten).cloned().collect();
         let rings = overwritten.iter().map(|dot| self.send_again(dot));
         rings.fold(Rings::default(), Rings::and)
     }

@@ -27,6 +27,8 @@ struct Waiting<R> {
     more_replies: Vec<R>,
     /// "Busy" is passed on once: the queue of replies is bounded by that.
     told_busy: bool,
+    /// The peer has answered it on this connection when its answers did not count: it is asked once more when they do.
+    is_uncounted: bool,
 }
 
 impl<R: ReplyTo> Waiting<R> {
@@ -87,9 +89,9 @@ impl<R: ReplyTo> WaitingWrites<R> {
         self.again_bytes
     }
 
-    /// The dots of all of them.
-    pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
-        self.writes.keys()
+    /// The dots of those that the peer should be asked for, or is being.
+    pub(super) fn to_be_asked(&self) -> impl Iterator<Item = &Dot> {
+        self.writes.iter().filter(|(_, write)| !write.is_uncounted).map(|(dot, _)| dot)
     }
 
     /// Whether those whose writers have gone should be [pruned](Self::prune) before one more of this size enters.
@@ -107,8 +109,15 @@ impl<R: ReplyTo> WaitingWrites<R> {
         handed_over: Instant,
         replies: R,
     ) {
-        let (item, more_replies, told_busy) = (item.clone(), Vec::new(), false);
-        let write = Waiting { item, bytes, handed_over, replies, more_replies, told_busy };
+        let write = Waiting {
+            item: item.clone(),
+            bytes,
+            handed_over,
+            replies,
+            more_replies: Vec::new(),
+            told_busy: false,
+            is_uncounted: false,
+        };
         self.bytes += write.bytes();
         self.writes.insert(dot.clone(), write);
     }
@@ -135,6 +144,23 @@ impl<R: ReplyTo> WaitingWrites<R> {
             self.bytes -= told.bytes();
             self.take_out(dot, told.bytes());
         }
+    }
+
+    /// The peer has it, and its word on that does not count.
+    pub(super) fn does_not_count(&mut self, dot: &Dot) {
+        if let Some(write) = self.writes.get_mut(dot) {
+            write.is_uncounted = true;
+        }
+    }
+
+    /// Answers count from now on. Tells for which writes they did not.
+    pub(super) fn counts_now(&mut self) -> Vec<Dot> {
+        let uncounted = self.writes.iter_mut().filter(|(_, write)| write.is_uncounted);
+        let uncounted = uncounted.map(|(dot, write)| {
+            write.is_uncounted = false;
+            dot.clone()
+        });
+        uncounted.collect()
     }
 
     /// Forgets writes whose writers have gone. Tells which of them will not be sent again therefore.
@@ -174,8 +200,9 @@ impl<R: ReplyTo> WaitingWrites<R> {
         Some(Queued { frame: None, bytes, item, handed_over })
     }
 
-    /// The connection is gone, and what was to be sent on it.
+    /// The connection is gone, with what was to be sent on it and what was answered there.
     pub(super) fn disconnected(&mut self) {
+        self.writes.values_mut().for_each(|write| write.is_uncounted = false);
         self.again.iter_mut().for_each(BTreeSet::clear);
         self.again_bytes = 0;
     }

@@ -308,7 +308,8 @@ impl Peer {
 
     /// What the peer says of itself.
     pub(crate) fn announced(&self, said: Announcement) {
-        self.state.lock().link.announced(said);
+        let rings = self.state.lock().link.announced(said);
+        self.ring(rings);
     }
 
     /// Asked at this time, it has said everything that it had to say.

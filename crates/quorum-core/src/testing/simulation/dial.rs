@@ -157,7 +157,7 @@ async fn heard_announcement<P: Program>(
     if store.has_failed() {
         return Err(Over);
     }
-    peer.link(|link| link.announced(said));
+    peer.ring(peer.link(|link| link.announced(said)));
     Ok(())
 }
 

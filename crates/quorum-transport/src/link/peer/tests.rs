@@ -1,5 +1,6 @@
 //! What a peer is told, owed and believed while writers here wait for its word.
 
+use futures_util::FutureExt;
 use quorum_core::{
     Busy, Digest, Durability, Epoch, Hlc, Incarnation, Record, Recovery, Silent, WriteId,
 };
@@ -51,7 +52,8 @@ fn brought_to_a_recovering_peer(
 }
 
 /// The write-back of a read, or a retry of a write that another member took: nobody but this node waits for the peer's
-/// word on it, so nobody else would bring it again. The log may have forgotten it, so it is not asked.
+/// word on it, so nobody else would bring it again. The log may have forgotten it, so it is not asked. While the peer
+/// recovers, one word on it is enough.
 #[test]
 fn what_another_member_wrote_is_brought_again_while_somebody_here_waits_for_the_word() {
     let now = Instant::now();
@@ -59,6 +61,12 @@ fn what_another_member_wrote_is_brought_again_while_somebody_here_waits_for_the_
     let (told, _) = heard.try_recv().expect("told at once that it does not count");
     assert_eq!(told.reply, Reply::Busy { reason: Busy::Recovering });
     peer.reported(Some(&held));
+    assert!(peer.owed(&lineage("us").origin, &held, now + CALM).is_empty());
+    assert!(peer.take_live(FrameSize::Small, usize::MAX).1.is_empty());
+    // The live lane has heard of the first sending.
+    assert!(peer.live_ready[0].notified().now_or_never().is_some());
+    peer.announced(Announcement { recovery: Recovery::Complete, ..Announcement::default() });
+    assert!(peer.live_ready[0].notified().now_or_never().is_some());
     let (_, again) = peer.take_live(FrameSize::Small, usize::MAX);
     let [again] = again.as_slice() else { panic!("{again:?} are sent again") };
     assert_eq!(again.item.record.as_ref().map(|record| &record.dot), Some(&dot));
