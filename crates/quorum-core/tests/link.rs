@@ -11,7 +11,7 @@ use quorum_core::testing::epoch;
 use quorum_core::{
     Announcement, Busy, Dot, Durability, Epoch, FrameSize, Frontier, Hlc, Incarnation, Incoming,
     Lineage, Link, LinkConfig, Origin, PeerId, PeerReply, Record, Recovery, Reply, ReplyTo, Rings,
-    SeqSet, WriteId,
+    SeqSet, Version, WriteId,
 };
 
 const FRAME_BYTES_MAX: usize = 2_000;
@@ -133,6 +133,13 @@ fn written(seq: u64) -> Incoming {
     let (id, payload) = (WriteId::from_bytes([7; 16]), Bytes::from_static(b"payload"));
     let record = Record::new(id, dot, Hlc::from_millis(seq), Durability::Fsync, payload);
     Incoming { record: Some(Arc::new(record)), ..Incoming::default() }
+}
+
+/// The same, as a writer words it who wants no sync.
+fn relaxed(item: &Incoming) -> Incoming {
+    let record = (**item.record.as_ref().expect("it has a record")).clone();
+    let record = Record { durability: Durability::Relaxed, ..record };
+    Incoming { record: Some(Arc::new(record)), ..item.clone() }
 }
 
 fn dot_of(item: &Incoming) -> Dot {
@@ -315,4 +322,69 @@ fn what_a_peer_answered_before_its_word_counts_is_sent_again_on_the_next_connect
     link.disconnected();
     assert!(link.connected(epoch(), lineage("peer"), Frontier::new()).live);
     assert_eq!(taken_live(&mut link), [dot_of(&write)]);
+}
+
+/// A read brings a relaxed write to more members while its writer still waits: what the reader shows no later read may miss.
+#[test]
+fn whoever_wants_a_write_synced_hears_of_a_synced_copy_only() {
+    let version = Version { hlc: Hlc::from_millis(9), origin: lineage("us").origin };
+    for early in [Reply::Stored, Reply::Superseded { version, is_same_write: false }, Reply::Drift]
+    {
+        let mut link = link_up(1 << 20, Frontier::new());
+        let (synced, writer, reader) = (written(1), Writer::default(), Writer::default());
+        let (dot, lax) = (dot_of(&synced), relaxed(&synced));
+        let _ = link.offer(Some(((), 100)), &lax, &dot, epoch(), writer.clone());
+        assert_eq!(taken_live(&mut link), std::slice::from_ref(&dot));
+        assert_eq!(link.offer(Some(((), 100)), &synced, &dot, epoch(), reader.clone()), None);
+        assert!(link.answered(&lax, &early, false, epoch()).rings.live);
+        assert_eq!((writer.heard(), reader.heard()), (vec![early.clone()], vec![]));
+        let again = link.take_live(FrameSize::Small, usize::MAX);
+        assert_eq!(again.iter().map(|queued| &queued.item).collect::<Vec<_>>(), [&synced]);
+        let _ = link.answered(&synced, &Reply::Stored, true, epoch());
+        assert_eq!((writer.heard(), reader.heard()), (vec![early], vec![Reply::Stored]));
+        assert_eq!(link.view().waiting, 0);
+    }
+}
+
+#[test]
+fn a_synced_copy_is_enough_for_all() {
+    let (mut link, write, writer) = with_a_writer();
+    let (dot, second) = (dot_of(&write), Writer::default());
+    assert_eq!(taken_live(&mut link), std::slice::from_ref(&dot));
+    let joined = link.offer(Some(((), 100)), &relaxed(&write), &dot, epoch(), second.clone());
+    assert_eq!(joined, None);
+    assert_eq!(link.answered(&write, &Reply::Stored, true, epoch()).rings, NOTHING);
+    assert_eq!((writer.heard(), second.heard()), (vec![Reply::Stored], vec![Reply::Stored]));
+    assert_eq!(taken_live(&mut link), []);
+}
+
+#[test]
+fn what_goes_again_on_the_next_connection_is_to_be_synced_if_somebody_wants_that() {
+    let mut link = link_up(1 << 20, Frontier::new());
+    let (write, dot) = (written(1), dot_of(&written(1)));
+    let _ = link.offer(Some(((), 100)), &relaxed(&write), &dot, epoch(), Writer::default());
+    let _ = link.offer(Some(((), 100)), &write, &dot, epoch(), Writer::default());
+    let _ = link.offer(Some(((), 100)), &relaxed(&write), &dot, epoch(), Writer::default());
+    link.disconnected();
+    let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
+    let again = link.take_live(FrameSize::Small, usize::MAX);
+    assert_eq!(again.iter().map(|queued| &queued.item).collect::<Vec<_>>(), [&write]);
+}
+
+/// The first writer has its answer, so nothing else would bring one.
+#[test]
+fn what_was_answered_before_it_was_synced_is_sent_again_though_the_queue_is_full() {
+    let mut link = link_up(100, Frontier::new());
+    let (write, reader) = (written(1), Writer::default());
+    let (dot, lax) = (dot_of(&write), relaxed(&write));
+    let _ = link.offer(Some(((), 100)), &lax, &dot, epoch(), Writer::default());
+    assert_eq!(taken_live(&mut link), std::slice::from_ref(&dot));
+    let _ = link.answered(&lax, &Reply::Stored, false, epoch());
+    let other = written(2);
+    let _ = link.offer(Some(((), 100)), &other, &dot_of(&other), epoch(), Writer::default());
+    let rings = link.offer(Some(((), 100)), &write, &dot, epoch(), reader.clone());
+    assert!(rings.is_some_and(|rings| rings.live), "{rings:?}");
+    assert_eq!(taken_live(&mut link), [dot_of(&other), dot]);
+    let _ = link.answered(&write, &Reply::Stored, true, epoch());
+    assert_eq!(reader.heard(), [Reply::Stored]);
 }

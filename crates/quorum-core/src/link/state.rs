@@ -9,6 +9,7 @@ use crate::error::{Busy, Refusal};
 use crate::frontier::{Frontier, SeqSet};
 use crate::id::PeerId;
 use crate::ports::{Incoming, PeerReply, Reply};
+use crate::record::Durability;
 use crate::replication::{Deferred, owed_to};
 use crate::version::{Dot, Lineage, Origin};
 
@@ -251,8 +252,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     // What comes from the writer.
 
     /// A new write: queued if the peer keeps up, else left to the log. A frame that does not [`fit`](Self::fits), or none,
-    /// is the caller's to report as [`too_large`](Self::too_large). A write that is under way already is not sent again;
-    /// whoever waits is told as well, and `None` is returned.
+    /// is the caller's to report as [`too_large`](Self::too_large). A write that is under way already is not sent again,
+    /// unless it is to be synced now and the peer answers that it is not; whoever waits is told as well, and `None` is returned.
     pub fn offer(
         &mut self,
         frame: Option<(F, usize)>,
@@ -261,10 +262,13 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         handed_over: Instant,
         replies: R,
     ) -> Option<Rings> {
-        let replies = self.waiting.join(dot, replies)?;
+        let replies = self.waiting.join(dot, item, replies)?;
         let mut rings = Rings::default();
+        // It may have been sent for somebody else, and answered before it was synced.
+        let was_sent = self.under_way.contains(dot);
         if let Some((frame, bytes)) = &frame
             && self.connected.is_some()
+            && !was_sent
         {
             rings = self.enqueue(frame, *bytes, item, handed_over, dot);
         }
@@ -273,6 +277,9 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             self.prune();
         }
         self.waiting.enter(dot, item, bytes, handed_over, replies);
+        if was_sent {
+            rings = self.send_again(dot);
+        }
         Some(rings)
     }
 
@@ -452,7 +459,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
                 told.reply = Reply::Busy { reason: Busy::Recovering };
                 self.waiting.does_not_count(&record.dot);
             }
-            self.waiting.tell(&record.dot, &told, self.life);
+            // What was sent to be synced is answered when it is, whatever it came with.
+            let is_relaxed = record.durability == Durability::Relaxed;
+            let not_synced = taken && self.counts && is_relaxed && !synced;
+            if self.waiting.tell(&record.dot, &told, self.life, not_synced) {
+                rings = rings.and(self.send_again(&record.dot));
+            }
         }
         if !taken || synced {
             self.no_longer_under_way(item);

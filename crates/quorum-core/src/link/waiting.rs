@@ -9,24 +9,61 @@ use std::time::Instant;
 
 use super::state::{FrameSize, Queued, ReplyTo};
 use crate::ports::{Incoming, PeerReply, Reply};
+use crate::record::Durability;
 use crate::version::Dot;
 
 /// How many waiting writes may pile up before those whose writer has gone are looked for.
 const PRUNE_AT_MIN: usize = 256;
 
+/// Somebody who waits for the peer's word on a write.
+#[derive(Debug)]
+struct Writer<R> {
+    replies: R,
+    /// Only a copy that is synced is what it has asked for.
+    wants_sync: bool,
+    /// "Busy" is passed on once: the queue of replies is bounded by that.
+    told_busy: bool,
+    /// It has its final answer.
+    is_told: bool,
+}
+
+impl<R: ReplyTo> Writer<R> {
+    fn new(replies: R, item: &Incoming) -> Self {
+        Self { replies, wants_sync: wants_sync(item), told_busy: false, is_told: false }
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.is_told && !self.replies.is_closed()
+    }
+
+    fn tell(&mut self, reply: &PeerReply, life: u64) {
+        let is_busy = matches!(reply.reply, Reply::Busy { .. });
+        if self.is_told || is_busy && self.told_busy {
+            return;
+        }
+        self.replies.reply(reply.clone(), life);
+        self.told_busy |= is_busy;
+        self.is_told = !is_busy;
+    }
+}
+
+fn wants_sync(item: &Incoming) -> bool {
+    item.record.as_ref().is_some_and(|record| record.durability != Durability::Relaxed)
+}
+
 /// A write whose verdict may depend on the peer.
 #[derive(Debug)]
 struct Waiting<R> {
-    /// What to send again. The writer holds the record as well, for as long as it waits.
+    /// What to send again: to be synced, if some writer wants that. The writers hold the record as well, for as long as they
+    /// wait.
     item: Incoming,
     /// The size of its frame, if it can be sent.
     bytes: Option<usize>,
     handed_over: Instant,
-    replies: R,
-    /// Further writers that wait for the same record: retries of a write that is still under way.
-    more_replies: Vec<R>,
-    /// "Busy" is passed on once: the queue of replies is bounded by that.
-    told_busy: bool,
+    writer: Writer<R>,
+    /// Further ones that wait for the same record: retries of a write that is still under way, and reads that bring it to more
+    /// members.
+    more_writers: Vec<Writer<R>>,
     /// The peer has answered it on this connection when its answers did not count: it is asked once more when they do.
     is_uncounted: bool,
 }
@@ -34,7 +71,7 @@ struct Waiting<R> {
 impl<R: ReplyTo> Waiting<R> {
     /// Whether some writer still listens.
     fn is_wanted(&self) -> bool {
-        !self.replies.is_closed() || self.more_replies.iter().any(|replies| !replies.is_closed())
+        self.writer.is_waiting() || self.more_writers.iter().any(Writer::is_waiting)
     }
 
     fn bytes(&self) -> usize {
@@ -113,9 +150,8 @@ impl<R: ReplyTo> WaitingWrites<R> {
             item: item.clone(),
             bytes,
             handed_over,
-            replies,
-            more_replies: Vec::new(),
-            told_busy: false,
+            writer: Writer::new(replies, item),
+            more_writers: Vec::new(),
             is_uncounted: false,
         };
         self.bytes += write.bytes();
@@ -123,27 +159,39 @@ impl<R: ReplyTo> WaitingWrites<R> {
     }
 
     /// Enters another writer of a write that waits already, if it does; else gives it back.
-    pub(super) fn join(&mut self, dot: &Dot, replies: R) -> Option<R> {
+    pub(super) fn join(&mut self, dot: &Dot, item: &Incoming, replies: R) -> Option<R> {
         let Some(write) = self.writes.get_mut(dot) else { return Some(replies) };
-        write.more_replies.retain(|replies| !replies.is_closed());
-        write.more_replies.push(replies);
+        if wants_sync(item) && !wants_sync(&write.item) {
+            write.item = item.clone();
+        }
+        write.more_writers.retain(Writer::is_waiting);
+        write.more_writers.push(Writer::new(replies, item));
         None
     }
 
-    /// Passes a reply on to whoever waits for it.
-    pub(super) fn tell(&mut self, dot: &Dot, reply: &PeerReply, life: u64) {
-        let Some(write) = self.writes.get_mut(dot) else { return };
-        let is_busy = matches!(reply.reply, Reply::Busy { .. });
-        if !(is_busy && write.told_busy) {
-            for replies in std::iter::once(&write.replies).chain(&write.more_replies) {
-                replies.reply(reply.clone(), life);
+    /// Passes the answer to an item on to those who wait for it: only to those whom a copy suffices that is not
+    /// synced, if `not_synced`. Tells whether others wait, and the item should be sent again as they want it.
+    pub(super) fn tell(
+        &mut self,
+        dot: &Dot,
+        reply: &PeerReply,
+        life: u64,
+        not_synced: bool,
+    ) -> bool {
+        let Some(write) = self.writes.get_mut(dot) else { return false };
+        let writers = std::iter::once(&mut write.writer).chain(&mut write.more_writers);
+        let mut are_told = true;
+        for writer in writers {
+            if !(not_synced && writer.wants_sync) {
+                writer.tell(reply, life);
             }
+            are_told &= writer.is_told;
         }
-        write.told_busy |= is_busy;
-        if !is_busy && let Some(told) = self.writes.remove(dot) {
+        if are_told && let Some(told) = self.writes.remove(dot) {
             self.bytes -= told.bytes();
             self.take_out(dot, told.bytes());
         }
+        !are_told && not_synced
     }
 
     /// The peer has it, and its word on that does not count.
