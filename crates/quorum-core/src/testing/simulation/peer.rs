@@ -33,7 +33,7 @@ pub(super) const LINK: LinkConfig = LinkConfig {
 };
 
 /// Records that may be put off beyond the bound, because they were under way when it was reached.
-pub(super) const IN_FLIGHT_MAX: usize = 128;
+const IN_FLIGHT_MAX: usize = 128;
 
 /// What one member knows of a peer at a moment.
 #[derive(Debug, Clone)]
@@ -151,11 +151,19 @@ impl ReplyTo for ReplyQueue {
     }
 }
 
+/// Bytes of the records for whose replies somebody listens, as the listeners count them.
+#[derive(Debug, Default)]
+struct WaitedFor {
+    now: usize,
+    at_once_max: usize,
+}
+
 /// One peer of one member, for one start of that member.
 pub(super) struct Peer {
     pub(super) name: PeerId,
     pub(super) index: usize,
     link: Mutex<Link<(), ReplyQueue>>,
+    waited_for: Mutex<WaitedFor>,
     pub(super) live_ready: Bell,
     pub(super) catch_up_ready: Bell,
     pub(super) dial_now: Bell,
@@ -171,6 +179,7 @@ impl Peer {
     pub(super) fn new(name: PeerId, index: usize, news: Arc<Bell>) -> Self {
         Self {
             link: Mutex::new(Link::new(name.clone(), LINK)),
+            waited_for: Mutex::default(),
             questions: Questions {
                 peer: name.clone(),
                 state: Mutex::default(),
@@ -192,6 +201,33 @@ impl Peer {
     /// Looks at the link, or changes it.
     pub(super) fn link<T>(&self, with: impl FnOnce(&mut Link<(), ReplyQueue>) -> T) -> T {
         with(&mut self.link.lock())
+    }
+
+    /// Somebody listens for its replies to a record from now on.
+    fn is_waited_for(&self, bytes: usize) {
+        let mut waited_for = self.waited_for.lock();
+        waited_for.now += bytes;
+        waited_for.at_once_max = waited_for.at_once_max.max(waited_for.now);
+    }
+
+    /// Nobody listens for them any more.
+    fn is_not_waited_for(&self, bytes: usize) {
+        self.waited_for.lock().now -= bytes;
+    }
+
+    /// Looks at what is kept for it: each with its bound.
+    pub(super) fn queues(&self) -> [(usize, usize); 4] {
+        let (live_max, at_once_max) =
+            (LINK.live_queue_bytes_max, self.waited_for.lock().at_once_max);
+        self.link(|link| {
+            let view = link.view();
+            [
+                (view.queued_bytes - view.queued_again_bytes, live_max),
+                (view.queued_again_bytes, view.waiting_bytes),
+                (view.waiting_bytes, live_max.max(2 * at_once_max)),
+                (view.deferred, LINK.retries_max + IN_FLIGHT_MAX),
+            ]
+        })
     }
 
     pub(super) fn ring(&self, rings: Rings) {
@@ -368,6 +404,7 @@ pub struct SimulatedReplies {
     lives: Vec<(Arc<Peer>, u64)>,
     clock: Arc<dyn Clock>,
     dot: Dot,
+    bytes: usize,
     round: u64,
     history: Arc<History>,
 }
@@ -410,6 +447,7 @@ impl Stream for SimulatedReplies {
 impl Drop for SimulatedReplies {
     fn drop(&mut self) {
         self.mailbox.state.lock().is_closed = true;
+        self.lives.iter().for_each(|(peer, _)| peer.is_not_waited_for(self.bytes));
     }
 }
 
@@ -431,6 +469,7 @@ impl Replicator for SimulatedPeers {
                 hostility: Arc::clone(&self.hostility),
                 history: Arc::clone(&self.history),
             };
+            peer.is_waited_for(bytes);
             let now = self.clock.now();
             let rings = peer.link(|link| link.offer(Some(((), bytes)), &item, &dot, now, replies));
             if let Some(rings) = rings {
@@ -438,7 +477,7 @@ impl Replicator for SimulatedPeers {
             }
         }
         let (clock, history) = (Arc::clone(&self.clock), Arc::clone(&self.history));
-        SimulatedReplies { mailbox, lives, clock, dot, round, history }
+        SimulatedReplies { mailbox, lives, clock, dot, bytes, round, history }
     }
 }
 

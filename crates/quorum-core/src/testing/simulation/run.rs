@@ -15,7 +15,7 @@ use super::member::Member;
 use super::nemesis;
 use super::network::Net;
 use super::operations::Operations;
-use super::peer::{Hostility, LINK, Peer, SimulatedPeers};
+use super::peer::{Hostility, Peer, SimulatedPeers};
 use super::program::{DiskMood, Program, QuorumRead, Seat, Subject};
 use super::rng::SeededRandom;
 use super::serve::accept;
@@ -384,14 +384,7 @@ impl<S: Subject> Run<S> {
     fn look_at(&self, member: &Member<S::Program>) {
         let shared = &self.shared;
         let mut queues = member.program.queues();
-        for peer in &*member.peers {
-            peer.link(|link| {
-                let view = link.view();
-                queues.push((view.queued_bytes, LINK.live_queue_bytes_max));
-                queues.push((view.waiting_bytes, LINK.live_queue_bytes_max));
-                queues.push((view.deferred, LINK.retries_max + super::peer::IN_FLIGHT_MAX));
-            });
-        }
+        queues.extend(member.peers.iter().flat_map(|peer| peer.queues()));
         for (held, bound) in queues {
             if held > bound {
                 let detail = format!("{}: {held} in a queue of {bound}", member.name);
