@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::enter;
 use super::frame::{self, CommitNumber};
@@ -22,9 +23,6 @@ const COMMITS_MAX: u8 = 6;
 /// A sector: what a disk writes whole or not at all. Small, so that a commit takes several.
 const SECTOR_BYTES: usize = 32;
 
-/// Generation of a log's first segment.
-const FIRST_GENERATION: u64 = frame::MARKED_FROM + 7;
-
 /// A log as a node wrote it, and what became of it: the input says what is committed, what is synced, and then either where
 /// the power cut tore it or which bytes went bad.
 ///
@@ -32,12 +30,14 @@ const FIRST_GENERATION: u64 = frame::MARKED_FROM + 7;
 /// power cut can do is never taken for damage. And damage to what was synced is never passed over as long as anything
 /// behind it shows that it was synced.
 ///
+/// The values that are committed are the input's, the [generations](first_generation) are not.
+///
 /// # Panics
 ///
 /// If a claim is false.
 pub fn log_with_damage(input: &[u8]) {
     let mut script = Script::new(input);
-    let mut log = Log::write(&mut script);
+    let mut log = Log::write(first_generation(input), &mut script);
     let is_power_cut = script.one_of(2) == 0;
     if is_power_cut {
         log.cut_power(&mut script);
@@ -108,8 +108,16 @@ pub fn log_of_any_bytes(input: &[u8]) {
     log.found.clear();
 }
 
+/// Generation of a log's first segment. Whoever writes a value cannot foresee that of the segment it will lie in. No more
+/// can an input, which would otherwise learn to commit values that hold sound frames: a torn commit could leave one of
+/// them behind, and it would be right to take that for a witness.
+fn first_generation(input: &[u8]) -> u64 {
+    frame::MARKED_FROM + 7 + (xxh3_64(input) >> 2)
+}
+
 /// A log in memory, and the truth about it.
 struct Log {
+    first_generation: u64,
     files: Vec<File>,
     commits: BTreeMap<u64, Place>,
     synced: u64,
@@ -135,9 +143,9 @@ struct Place {
 
 impl Log {
     /// Commits what the script says, the way the engine does it.
-    fn write(script: &mut Script<'_>) -> Self {
-        let (mut log, mut number) =
-            (Self { files: Vec::new(), commits: BTreeMap::new(), synced: 0 }, 0);
+    fn write(first_generation: u64, script: &mut Script<'_>) -> Self {
+        let (files, commits, synced) = (Vec::new(), BTreeMap::new(), 0);
+        let (mut log, mut number) = (Self { first_generation, files, commits, synced }, 0);
         for _ in 0..1 + script.one_of(SEGMENTS_MAX) {
             // A segment that others follow is synced.
             log.synced = number;
@@ -155,7 +163,7 @@ impl Log {
 
     /// A segment, in a file that may have been used before.
     fn begin(&mut self, first: u64, script: &mut Script<'_>) {
-        let generation = FIRST_GENERATION + self.files.len() as u64;
+        let generation = self.first_generation + self.files.len() as u64;
         let mut former = vec![0; 512];
         if script.one_of(2) == 1 {
             let commit = CommitNumber { number: first + 1, synced: first };
@@ -233,7 +241,7 @@ impl Log {
         let here = self.files.iter().filter(|file| !file.is_lost);
         let segments = Segments::in_memory(here.map(|file| (file.generation, file.first)));
         let bytes = |segment: &Segment| {
-            let file = &self.files[(segment.generation() - FIRST_GENERATION) as usize];
+            let file = &self.files[(segment.generation() - self.first_generation) as usize];
             Ok(Bytes::copy_from_slice(&file.bytes))
         };
         let mut frames = BTreeMap::new();
@@ -273,6 +281,31 @@ fn make_checksums_fit(bytes: &mut [u8], generation: u64) {
         {
             frame::seal(frame, generation);
             from = at + len;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One commit that a power cut tears: its first sector is gone, and its value is there.
+    fn torn(value: &[u8]) -> Vec<u8> {
+        let (one_segment, no_former, one_commit) = (0, 0, 1);
+        let len = u8::try_from(1 + value.len()).expect("short");
+        let (nothing_removed, not_synced, power_cut, sector_lost) = (1, 1, 0, 1);
+        let head = [one_segment, no_former, one_commit, len];
+        [&head, value, &[nothing_removed, not_synced, power_cut, sector_lost]].concat()
+    }
+
+    #[test]
+    fn an_input_cannot_commit_a_value_that_holds_a_frame_of_its_own_segment() {
+        let witness = CommitNumber { number: 9, synced: 1 };
+        let mut input = torn(&[0; 32]);
+        for _ in 0..100 {
+            let frame = frame::encode(witness, &Batch::default(), first_generation(&input));
+            input = torn(&frame.expect("small"));
+            log_with_damage(&input);
         }
     }
 }
