@@ -29,6 +29,9 @@ const ITEM_OVERHEAD_BYTES: usize = 128;
 /// names more intervals than a receiver may hold gaps.
 const DOT_BYTES: usize = 64;
 
+/// Most looks of one replay at what cannot be had: each may wait for a disk that fails.
+const VAIN_LOOKS_MAX: usize = 1_024;
+
 /// Most records of one snapshot page.
 pub(super) const SNAPSHOT_RECORDS_MAX: usize = 8_192;
 
@@ -45,7 +48,10 @@ impl LogSource for Store {
         bytes_max: usize,
     ) -> (Vec<Incoming>, Option<SnapshotCursor>) {
         let resume = after.clone();
-        let read = move |store: &Self| store.snapshot_now(after.as_deref(), bytes_max);
+        let read = move |store: &Self| {
+            let page = store.snapshot_now(after.as_deref(), bytes_max);
+            page.inspect_err(|error| store.shared.found_unreadable(error))
+        };
         // What cannot be read now may be readable later: the same cursor again, never a claim that this was the end.
         let retry = || (Vec::new(), Some(resume.unwrap_or_default()));
         self.reading("page through a snapshot", read).await.unwrap_or_else(retry)
@@ -83,18 +89,26 @@ impl Store {
         let known = available.minus(&SeqSet::up_to(trimmed));
         let mut is_partly = known != available;
         let mut gathering = Gathering::new(self, lineage, view.as_ref(), bytes_max);
+        // Everything before it has been looked for.
+        let mut next = Some(0);
         for (first, last) in known.intervals() {
-            let mut next = Some(first);
+            next = next.map(|next| next.max(first));
             while let Some(from) = next.filter(|next| *next <= last && !gathering.is_full()) {
-                next = match gathering.read(number, from, last)? {
-                    Reached::Dot(reached) => reached.checked_add(1),
-                    Reached::Unknown { next } => {
+                next = match gathering.read(number, from, last) {
+                    Ok(Reached::Dot(reached)) => reached.checked_add(1),
+                    Ok(Reached::Unknown { next }) => {
                         is_partly = true;
                         next
+                    }
+                    Err(error) => {
+                        is_partly = true;
+                        gathering.looked_in_vain(&error);
+                        break;
                     }
                 };
             }
         }
+        is_partly |= gathering.is_vain();
         Ok(match gathering.finish() {
             None if is_partly => Replay::Trimmed,
             Some(items) if is_partly => Replay::Partly(items),
@@ -166,6 +180,8 @@ struct Gathering<'a> {
     lineage: &'a Lineage,
     view: &'a dyn View,
     bytes_left: usize,
+    /// Records and pages of the log that could not be had.
+    vain_looks: usize,
     /// In order of each key's first dot.
     items: Vec<Gathered>,
     /// Where in `items` a key is; dots about nothing share one place.
@@ -175,11 +191,21 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(store: &'a Store, lineage: &'a Lineage, view: &'a dyn View, bytes_max: usize) -> Self {
         let (items, places) = (Vec::new(), HashMap::new());
-        Self { store, lineage, view, bytes_left: bytes_max.max(1), items, places }
+        Self { store, lineage, view, bytes_left: bytes_max.max(1), vain_looks: 0, items, places }
     }
 
     fn is_full(&self) -> bool {
-        self.bytes_left == 0
+        self.bytes_left == 0 || self.vain_looks >= VAIN_LOOKS_MAX
+    }
+
+    /// Whether so much cannot be had that the next replay would not get beyond it either.
+    fn is_vain(&self) -> bool {
+        self.vain_looks >= VAIN_LOOKS_MAX && self.items.is_empty()
+    }
+
+    fn looked_in_vain(&mut self, error: &StoreError) {
+        self.vain_looks += 1;
+        self.store.shared.found_unreadable(error);
     }
 
     /// Reads entries from `first` on, not beyond `last`.
@@ -207,42 +233,21 @@ impl<'a> Gathering<'a> {
                     return Ok(reached.map_or(unknown, Reached::Dot));
                 }
                 let end = entry.last.min(last);
-                self.add(entry.key, entry.hlc, next, end)?;
+                self.add(entry.key, entry.hlc, next, end);
                 reached = Some(end);
             }
         }
         Ok(reached.map_or(Reached::Unknown { next: None }, Reached::Dot))
     }
 
-    fn add(
-        &mut self,
-        key: Option<RecordKey>,
-        hlc: Option<Hlc>,
-        first: u64,
-        last: u64,
-    ) -> Result<(), StoreError> {
+    fn add(&mut self, key: Option<RecordKey>, hlc: Option<Hlc>, first: u64, last: u64) {
         let place = match self.places.get(&key) {
             Some(place) => {
                 self.bytes_left = self.bytes_left.saturating_sub(DOT_BYTES);
                 *place
             }
             None => {
-                let record = match &key {
-                    Some(key) => self.store.record_at(self.view, key)?,
-                    None => None,
-                };
-                if let (Some(key), Some(record)) = (&key, &record)
-                    && !key.has(record)
-                {
-                    // Never passed on: its dots stay open there until the record is repaired here.
-                    self.store.note_damaged(key.bytes());
-                    tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
-                    return Ok(());
-                }
-                if key.is_some() && record.is_none() && !self.is_purged(hlc) {
-                    tracing::error!(lineage = %self.lineage, first, "a record is missing and was not sent");
-                    return Ok(());
-                }
+                let Some(record) = self.current(key.as_ref(), hlc, first) else { return };
                 let payload = record.as_ref().map_or(0, |record| record.payload.len());
                 self.bytes_left = self.bytes_left.saturating_sub(payload + ITEM_OVERHEAD_BYTES);
                 self.items.push(Gathered { record, key: key.clone(), dots: SeqSet::new() });
@@ -251,7 +256,33 @@ impl<'a> Gathering<'a> {
             }
         };
         self.items[place].dots.insert_range(first, last);
-        Ok(())
+    }
+
+    /// What a dot about this key is replayed as: its current record, or nothing (`Some(None)`). `None` if that is not to be
+    /// had: the dot stays open there until the record is repaired here, and those behind it do not wait.
+    fn current(
+        &mut self,
+        key: Option<&RecordKey>,
+        hlc: Option<Hlc>,
+        first: u64,
+    ) -> Option<Option<Arc<Record>>> {
+        let Some(key) = key else { return Some(None) };
+        match self.store.record_at(self.view, key) {
+            Ok(Some(record)) if key.has(&record) => return Some(Some(record)),
+            Ok(None) if self.is_purged(hlc) => return Some(None),
+            // Never passed on.
+            Ok(Some(_)) => {
+                self.vain_looks += 1;
+                self.store.note_damaged(key.bytes());
+                tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
+            }
+            Ok(None) => {
+                self.vain_looks += 1;
+                tracing::error!(lineage = %self.lineage, first, "a record is missing and was not sent");
+            }
+            Err(error) => self.looked_in_vain(&error),
+        }
+        None
     }
 
     /// Whether a key of this time that has no record was deleted, and its tombstone purged: its dots are void then.

@@ -127,8 +127,11 @@ impl Shared {
         self.synced_records.fetch_add(records as u64, Ordering::Relaxed);
     }
 
-    /// Something could not be read when a commit needed it.
+    /// Something could not be read when a commit or a peer needed it.
     pub(crate) fn found_unreadable(&self, error: &StoreError) {
+        if !matches!(error, StoreError::Unreadable { .. }) {
+            return;
+        }
         let mut last = self.unreadable.lock();
         if last.as_ref() != Some(error) {
             tracing::error!(%error, "a part of what is stored cannot be read: what needs it has to wait");

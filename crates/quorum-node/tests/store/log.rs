@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorum_core::{
     Busy, Frontier, Incoming, Lineage, LocalStore, LogSource, Record, Refusal, Replay, Reply,
     SeqSet, StandIn,
 };
 use quorum_node::record::Content;
 use quorum_node::store::Store;
+use quorum_node::store::engine::Space;
 use quorum_node::store::engine::memory::MemoryDisk;
 
 use crate::harness::{
@@ -284,6 +286,78 @@ async fn what_the_log_knows_is_replayed_beside_what_it_has_forgotten() {
     let unknown = store.replay(&n2, &vec![(1, 2), (7, 8), (11, 12)].into(), usize::MAX).await;
     assert_eq!(unknown, Replay::Trimmed);
     assert_eq!(replay(&store, &n2, vec![(3, 6), (9, 10), (13, 20)]).await.len(), 6);
+}
+
+/// The last dots of the items that are replayed, and whether the log does not know others.
+async fn replayed(store: &Store, lineage: &Lineage, wanted: SeqSet) -> (Vec<u64>, bool) {
+    let (items, is_partly) = match store.replay(lineage, &wanted, usize::MAX).await {
+        Replay::Items(items) => (items, false),
+        Replay::Partly(items) => (items, true),
+        Replay::Trimmed => (Vec::new(), true),
+    };
+    (items.iter().map(|item| dots(item, lineage).last()).collect(), is_partly)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_of_a_replay_and_holds_up_nothing() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    for seq in 1..=6 {
+        let record = record(&n2, seq, &format!("k{seq}"), Some("1"), WALL + seq);
+        apply(&store, vec![incoming(record)]).await;
+    }
+    disk.damage(Space::Records, Bytes::from("test\0k2"));
+    let all = || SeqSet::up_to(6);
+    assert_eq!(
+        replayed(&store, &n2, all()).await,
+        (vec![1, 3, 4, 5, 6], false),
+        "it may be repaired"
+    );
+    assert_eq!(replayed(&store, &n2, vec![(2, 2)].into()).await, (Vec::new(), false));
+
+    // Numbers of lineages are given out from zero on, the first one to the own.
+    let number = 1_u32.to_be_bytes();
+    let entry = [&number[..], &4_u64.to_be_bytes()].concat();
+    disk.damage(Space::Log, Bytes::from(entry));
+    let split = vec![(1, 1), (3, 4), (6, 6)];
+    assert_eq!(replayed(&store, &n2, split.into()).await, (vec![1, 6], true), "all but a page");
+    assert_eq!(replayed(&store, &n2, all()).await, (Vec::new(), true), "a snapshot brings it");
+}
+
+/// Else whoever wants very many dots that the log has forgotten, or that cannot be had, keeps the disk busy.
+#[tokio::test]
+async fn a_replay_does_not_look_for_everything_that_is_not_there() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let covers = vec![(n2.clone(), SeqSet::up_to(40_000))];
+    apply(&store, vec![Incoming { record: None, covers, ..Incoming::default() }]).await;
+    apply(&store, vec![incoming(record(&n2, 40_001, "a", Some("1"), WALL))]).await;
+    let scattered: Vec<(u64, u64)> =
+        (0..=20_000).map(|half| (2 * half + 1, 2 * half + 1)).collect();
+    let before = disk.reads();
+    assert_eq!(replayed(&store, &n2, scattered.into()).await, (vec![40_001], true));
+    let reads = disk.reads() - before;
+    assert!(reads < 10, "{reads} reads");
+}
+
+#[tokio::test]
+async fn a_replay_ends_where_very_much_cannot_be_had() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let name = |seq: u64| format!("k{seq}");
+    for chunk in (1..=3_000_u64).collect::<Vec<_>>().chunks(1_000) {
+        let put = |seq: &u64| incoming(record(&n2, *seq, &name(*seq), Some("1"), WALL + seq));
+        apply(&store, chunk.iter().map(put).collect()).await;
+    }
+    for seq in 1..3_000 {
+        disk.damage(Space::Records, Bytes::from(format!("test\0{}", name(seq))));
+    }
+    let before = disk.reads();
+    let (sent, is_partly) = replayed(&store, &n2, SeqSet::up_to(3_000)).await;
+    assert_eq!((sent, is_partly), (Vec::new(), true), "it would not get any further");
+    let reads = disk.reads() - before;
+    assert!(reads < 2_000, "{reads} reads");
+    assert_eq!(replayed(&store, &n2, vec![(2_500, 3_000)].into()).await, (vec![3_000], false));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ struct State {
     synced: u64,
     /// Syncs that succeeded.
     syncs: u64,
+    /// Keys and pages that views were asked for.
+    reads: u64,
     /// Commits that open views look at, one for each view.
     watched: BTreeSet<(u64, u64)>,
     views_opened: u64,
@@ -111,6 +113,12 @@ impl MemoryDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
+    }
+
+    /// How often something was read so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
     }
 }
 
@@ -210,7 +218,8 @@ impl MemoryView {
 
 impl View for MemoryView {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        let state = self.disk.state.lock();
+        let mut state = self.disk.state.lock();
+        state.reads += 1;
         self.value(&state, &(space, Bytes::copy_from_slice(key)))
     }
 
@@ -220,7 +229,8 @@ impl View for MemoryView {
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
         limit: PageLimit,
     ) -> Result<Page, EngineError> {
-        let state = self.disk.state.lock();
+        let mut state = self.disk.state.lock();
+        state.reads += 1;
         let from = match from {
             Bound::Unbounded => Bound::Included((space, Bytes::new())),
             bound => bound.map(|key| (space, Bytes::copy_from_slice(key))),
