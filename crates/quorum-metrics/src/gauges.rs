@@ -29,6 +29,7 @@ pub struct Gauges {
     store_bytes: Gauge<u64>,
     store_records: Gauge<u64>,
     store_compacting: Gauge<u64>,
+    store_readable: Gauge<u64>,
     certificate_expiry: Gauge<u64>,
 }
 
@@ -69,6 +70,10 @@ impl Gauges {
             store_compacting: gauge(
                 names::STORE_COMPACTING,
                 "0 once the local store no longer compacts what it holds, until a restart",
+            ),
+            store_readable: gauge(
+                names::STORE_READABLE,
+                "0 once a part of what the local store holds could not be read, until a restart",
             ),
             certificate_expiry: gauge(
                 names::CERTIFICATE_EXPIRY_SECONDS,
@@ -134,6 +139,11 @@ impl Gauges {
     /// Whether the local store compacts what it holds.
     pub fn set_store_compacting(&self, compacting: bool) {
         self.store_compacting.record(compacting.into(), &[]);
+    }
+
+    /// Whether all that was looked for in the local store could be read.
+    pub fn set_store_readable(&self, readable: bool) {
+        self.store_readable.record(readable.into(), &[]);
     }
 
     /// When this node's certificate ends. A time before 1970 counts as 1970.

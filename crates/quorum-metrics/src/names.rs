@@ -62,6 +62,8 @@ pub const STORE_BYTES: &str = "replication_store_bytes";
 pub const STORE_RECORDS: &str = "replication_store_records";
 /// Gauge, 1 while the local store compacts what it holds and 0 once that has failed, until a restart.
 pub const STORE_COMPACTING: &str = "replication_store_compacting";
+/// Gauge, 1 while the local store can be read and 0 once a part of it could not, until a restart.
+pub const STORE_READABLE: &str = "replication_store_readable";
 
 /// Gauge of the Unix time, in seconds, at which this node's certificate ends.
 pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_seconds";
@@ -69,7 +71,7 @@ pub const CERTIFICATE_EXPIRY_SECONDS: &str = "replication_certificate_expiry_sec
 pub const BUILD_INFO: &str = "quorum_build_info";
 
 /// Every metric name, in the order above.
-pub const METRICS: [&str; 28] = [
+pub const METRICS: [&str; 29] = [
     QUORUM_ACK_TOTAL,
     QUORUM_FAILURES_TOTAL,
     COMMIT_DURATION_SECONDS,
@@ -96,6 +98,7 @@ pub const METRICS: [&str; 28] = [
     STORE_BYTES,
     STORE_RECORDS,
     STORE_COMPACTING,
+    STORE_READABLE,
     CERTIFICATE_EXPIRY_SECONDS,
     BUILD_INFO,
 ];

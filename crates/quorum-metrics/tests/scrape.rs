@@ -43,6 +43,7 @@ fn live_through_everything(metrics: &Metrics) {
     metrics.gauges().set_store_bytes(4096);
     metrics.gauges().set_store_records(12);
     metrics.gauges().set_store_compacting(true);
+    metrics.gauges().set_store_readable(true);
     metrics.gauges().set_certificate_expiry(UNIX_EPOCH + Duration::from_secs(2_000_000_000));
 }
 
@@ -102,6 +103,7 @@ fn what_is_recorded_is_what_is_read() {
         "replication_store_bytes 4096",
         "replication_store_records 12",
         "replication_store_compacting 1",
+        "replication_store_readable 1",
         "replication_clock_healthy 1",
         "replication_certificate_expiry_seconds 2000000000",
     ] {
@@ -151,6 +153,7 @@ fn a_gauge_that_nobody_set_has_no_series() {
         names::STORE_BYTES,
         names::STORE_RECORDS,
         names::STORE_COMPACTING,
+        names::STORE_READABLE,
         names::CERTIFICATE_EXPIRY_SECONDS,
     ] {
         assert!(!families(&text).contains(unset), "{unset}");

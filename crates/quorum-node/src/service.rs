@@ -334,14 +334,7 @@ impl Service {
             reasons.push("shutting down".to_owned());
         }
         match parts.store.state() {
-            StoreState::Running if parts.store.is_short_of_room() => {
-                reasons.push("disk almost full".to_owned());
-            }
-            StoreState::Running if parts.store.compaction_has_ended() => {
-                reasons
-                    .push("store: compaction has failed, look at the disk and restart".to_owned());
-            }
-            StoreState::Running => {}
+            StoreState::Running => reasons.extend(parts.store.troubles().map(str::to_owned)),
             StoreState::Failed { reason } => reasons.push(format!("store failed: {reason}")),
             StoreState::Closed => reasons.push("store closed".to_owned()),
         }
@@ -515,6 +508,7 @@ impl Service {
         gauges.set_store_bytes(stats.disk_bytes);
         gauges.set_store_records(stats.records);
         gauges.set_store_compacting(!self.parts.store.compaction_has_ended());
+        gauges.set_store_readable(!self.parts.store.is_unreadable());
         gauges.set_writes_in_flight(self.parts.writes.admission.in_flight() as u64);
     }
 

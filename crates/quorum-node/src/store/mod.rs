@@ -154,6 +154,27 @@ impl Store {
         self.shared.engine.read().as_ref().is_some_and(|engine| engine.compaction_has_ended())
     }
 
+    /// Whether a part of what is stored could not be read, since the start.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.shared.unreadable.lock().is_some()
+    }
+
+    /// What an operator should do something about, although the store goes on.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = &'static str> {
+        let troubles = [
+            (self.is_short_of_room(), "disk almost full"),
+            (
+                self.compaction_has_ended(),
+                "store: compaction has failed, look at the disk and restart",
+            ),
+            (
+                self.is_unreadable(),
+                "store: a part of it cannot be read, replace the disk and rebuild the node",
+            ),
+        ];
+        troubles.into_iter().filter_map(|(is_so, trouble)| is_so.then_some(trouble))
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
     }
