@@ -211,9 +211,12 @@ fn begins_with_an_entry(journal: &Path) -> io::Result<bool> {
     Ok(len == 1 && first != [0])
 }
 
-/// Without its journals, fjall would begin to count anew.
+/// Without its journals, fjall would begin to count anew. It removes by itself one that it has gone on from.
 fn empty(journal: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(journal)?;
+    let file = match OpenOptions::new().write(true).open(journal) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
     file.set_len(0)?;
     file.sync_all()
 }
@@ -263,5 +266,22 @@ impl Snapshot {
                 entry.into_inner().map_err(|error| EngineError::new("read", error))?;
             Ok((key.into(), value.into()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_is_gone_need_not_be_emptied() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let journal = directory.path().join("0.jnl");
+        fs::write(&journal, "an entry").expect("writable");
+        empty(&journal).expect("there");
+        assert_eq!(fs::metadata(&journal).expect("there").len(), 0);
+        fs::remove_file(&journal).expect("there");
+        empty(&journal).expect("gone");
+        assert!(!journal.exists());
     }
 }
