@@ -198,7 +198,11 @@ impl Committer {
                     self.shared.room.ran_out();
                     std::thread::sleep(ROOM_PAUSE);
                 }
-                committed => return committed.map_err(|error| self.shared.fail(&failed(error))),
+                Ok(()) => {
+                    self.shared.room.sufficed();
+                    return Ok(());
+                }
+                Err(error) => return Err(self.shared.fail(&failed(error))),
             }
         }
     }

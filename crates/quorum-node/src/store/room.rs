@@ -20,24 +20,36 @@ const KEPT_PART: u64 = 10;
 pub(crate) struct Room {
     /// Bytes to keep free.
     kept: u64,
+    /// What the disk says.
     is_short: AtomicBool,
+    /// What the last commit found. The disk may say otherwise: it knows nothing of quotas.
+    has_run_out: AtomicBool,
     looked_at: Mutex<Option<Instant>>,
 }
 
 impl Room {
     pub(crate) fn new(kept: u64) -> Self {
-        Self { kept, is_short: AtomicBool::new(false), looked_at: Mutex::default() }
+        let (is_short, has_run_out) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { kept, is_short, has_run_out, looked_at: Mutex::default() }
     }
 
-    /// Whether there was too little when it was looked at last.
+    /// Whether there was too little when it was looked at last, or for the last commit.
     pub(crate) fn is_short(&self) -> bool {
-        self.is_short.load(Ordering::Relaxed)
+        self.is_short.load(Ordering::Relaxed) || self.has_run_out.load(Ordering::Relaxed)
     }
 
-    /// A commit had no room.
+    /// A commit had no room. It is tried again until it has.
     pub(crate) fn ran_out(&self) {
-        if !self.is_short.swap(true, Ordering::Relaxed) {
+        if !self.has_run_out.swap(true, Ordering::Relaxed) {
             tracing::error!("the disk is full: no records are taken until there is room");
+        }
+    }
+
+    /// A commit had room.
+    pub(crate) fn sufficed(&self) {
+        if self.has_run_out.load(Ordering::Relaxed) {
+            self.has_run_out.store(false, Ordering::Relaxed);
+            tracing::info!("the disk had room for what waited");
         }
     }
 
@@ -49,7 +61,8 @@ impl Room {
         }
         *looked_at = Some(now);
         let Some(space) = engine.and_then(|engine| engine.space()) else { return };
-        let (was, is) = (self.is_short(), is_short(space, self.kept, self.is_short()));
+        let was = self.is_short.load(Ordering::Relaxed);
+        let is = is_short(space, self.kept, was);
         self.is_short.store(is, Ordering::Relaxed);
         match (was, is) {
             (false, true) => tracing::error!(
@@ -71,6 +84,24 @@ fn is_short(space: DiskSpace, kept: u64, was_short: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::engine::memory::MemoryDisk;
+
+    /// As under a quota that is used up.
+    #[test]
+    fn only_a_commit_shows_that_there_is_room_again_once_one_had_none() {
+        let (disk, room, now) = (MemoryDisk::new(), Room::new(100), Instant::now());
+        disk.set_space(DiskSpace { free: 1 << 40, total: 1 << 40 });
+        let engine: Arc<dyn Engine> = Arc::new(disk.engine());
+        room.ran_out();
+        room.look(Some(&engine), now);
+        assert!(room.is_short(), "whatever the disk says");
+        room.sufficed();
+        assert!(!room.is_short());
+        disk.set_space(DiskSpace { free: 99, total: 1 << 40 });
+        room.look(Some(&engine), now + LOOK_EVERY);
+        room.sufficed();
+        assert!(room.is_short(), "what is kept free is not there to be used up");
+    }
 
     #[test]
     fn what_is_kept_free_is_the_smaller_of_what_is_asked_and_a_tenth() {
