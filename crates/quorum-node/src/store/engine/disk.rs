@@ -42,9 +42,12 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(5);
 /// How often at most, for one layer: after that reads get slower, and nothing else.
 const BEHIND_PAUSES_MAX: u32 = 2_000;
 
-/// How long after the tables had no room for a layer it is tried again. What was written of it is left behind each time, until
-/// the next start.
+/// How long after the tables had no room for a layer it is looked whether there is some.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
+/// As many times its size a layer that had no room is given before it is tried again: what was written of it is left behind
+/// each time, until the next start.
+const ROOM_PER_LAYER: u64 = 2;
 
 /// How often it is looked whether compaction goes on, at least.
 const COMPACTION_LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -55,7 +58,6 @@ pub(crate) struct DiskEngine {
     writing: Mutex<Writing>,
     layer_bytes_max: usize,
     segment_bytes_max: u64,
-    log_directory: PathBuf,
     putting: Option<JoinHandle<()>>,
 }
 
@@ -69,6 +71,7 @@ struct Writing {
 /// What views, commits and the thread that puts layers share.
 struct Shared {
     tables: Tables,
+    log_directory: PathBuf,
     segments: Mutex<Segments>,
     state: Mutex<State>,
     /// A layer is full, or is put, or the engine is closing.
@@ -83,8 +86,8 @@ struct State {
     committed: u64,
     /// Commits that views look at, and how many look at each.
     watched: BTreeMap<u64, usize>,
-    /// Full layers with their last commit and their part of the log, oldest first.
-    full: VecDeque<(Arc<Layer>, u64, Segment)>,
+    /// Oldest first.
+    full: VecDeque<FullLayer>,
     is_closing: bool,
     /// The disk has no room for a full layer.
     is_out_of_room: bool,
@@ -92,6 +95,18 @@ struct State {
     compaction_has_ended: bool,
     /// What failed first: nothing more is committed then.
     failed: Option<Arc<str>>,
+}
+
+/// A layer that waits for the tables.
+#[derive(Clone)]
+struct FullLayer {
+    layer: Arc<Layer>,
+    /// Its last commit.
+    last: u64,
+    /// Its part of the log.
+    segment: Segment,
+    /// About how large it is.
+    bytes: u64,
 }
 
 /// Everything there is: layers, oldest first, and the tables beneath them.
@@ -135,6 +150,7 @@ impl DiskEngine {
         };
         let shared = Arc::new(Shared {
             tables,
+            log_directory,
             segments: Mutex::new(segments),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -150,7 +166,6 @@ impl DiskEngine {
             writing: Mutex::new(Writing { writer, layer_bytes: 0, synced: committed }),
             layer_bytes_max: usize::try_from(config.memtable_bytes).unwrap_or(usize::MAX),
             segment_bytes_max,
-            log_directory,
             putting: Some(putting),
         })
     }
@@ -216,7 +231,7 @@ impl Engine for DiskEngine {
         let mut state = self.shared.state.lock();
         let (stack, at) = (Arc::clone(&state.stack), state.committed);
         *state.watched.entry(at).or_default() += 1;
-        Arc::new(DiskView { shared: Arc::clone(&self.shared), stack, at })
+        Arc::new(DiskView { stack, shared: Arc::clone(&self.shared), at })
     }
 
     fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError> {
@@ -242,7 +257,7 @@ impl Engine for DiskEngine {
         let in_layers: usize = stack.layers.iter().map(|layer| layer.len(Space::Records)).sum();
         Sizes {
             records: in_tables.records + in_layers as u64,
-            bytes: in_tables.bytes + Segments::bytes(&self.log_directory),
+            bytes: in_tables.bytes + Segments::bytes(&self.shared.log_directory),
         }
     }
 
@@ -259,9 +274,7 @@ impl Engine for DiskEngine {
     }
 
     fn space(&self) -> Option<DiskSpace> {
-        let found = rustix::fs::statvfs(&self.log_directory).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Some(DiskSpace { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+        self.shared.space()
     }
 }
 
@@ -313,10 +326,11 @@ impl DiskEngine {
             other => EngineError::new("begin a segment", other),
         })?;
         let former = std::mem::replace(&mut writing.writer, next);
-        writing.layer_bytes = 0;
+        let bytes = std::mem::take(&mut writing.layer_bytes) as u64;
         let next_layer = Arc::new(Layer::like(&full));
         let mut state = self.shared.state.lock();
-        state.full.push_back((full, last, former.segment().clone()));
+        let segment = former.segment().clone();
+        state.full.push_back(FullLayer { layer: full, last, segment, bytes });
         let mut layers = state.stack.layers.clone();
         layers.push(next_layer);
         state.stack = Arc::new(Stack { layers, tables: Arc::clone(&state.stack.tables) });
@@ -347,15 +361,15 @@ impl Shared {
     fn put(&self) {
         let _even_if_this_panics = FailIfPanicking(self);
         loop {
-            let Some((layer, last, segment)) = self.next_full() else { return };
-            let put = self.tables.put(&layer, last).and_then(|()| {
-                let retired = self.segments.lock().retire(&segment);
+            let Some(full) = self.next_full() else { return };
+            let put = self.tables.put(&full.layer, full.last).and_then(|()| {
+                let retired = self.segments.lock().retire(&full.segment);
                 retired.map_err(|error| EngineError::before_it_began("retire a segment", error))
             });
             match put {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
-                    self.wait_for_room();
+                    self.wait_for_room(&full);
                     continue;
                 }
                 Err(error) => return self.fail(&error),
@@ -364,31 +378,43 @@ impl Shared {
             let mut state = self.state.lock();
             state.is_out_of_room = false;
             let layers = state.stack.layers.iter();
-            let layers = layers.filter(|other| !Arc::ptr_eq(other, &layer)).cloned().collect();
+            let layers = layers.filter(|other| !Arc::ptr_eq(other, &full.layer)).cloned().collect();
             state.stack = Arc::new(Stack { layers, tables });
             state.full.pop_front();
             self.changed.notify_all();
         }
     }
 
-    /// Lets those who wait for room in the layers know that there is none on the disk, and waits a little for some.
-    fn wait_for_room(&self) {
+    /// Lets those who wait for room in the layers know that there is none on the disk, and waits until there is some, or the
+    /// engine is closing.
+    fn wait_for_room(&self, full: &FullLayer) {
         let mut state = self.state.lock();
         state.is_out_of_room = true;
         self.changed.notify_all();
-        if !state.is_closing {
+        let has_room = |space: DiskSpace| space.free / ROOM_PER_LAYER >= full.bytes;
+        while !state.is_closing {
             self.changed.wait_for(&mut state, ROOM_PAUSE);
+            if MutexGuard::unlocked(&mut state, || self.space()).is_none_or(has_room) {
+                return;
+            }
         }
     }
 
+    fn space(&self) -> Option<DiskSpace> {
+        let found = rustix::fs::statvfs(&self.log_directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(DiskSpace { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+    }
+
     /// The oldest full layer, once the tables can take it; `None` when the engine is closing.
-    fn next_full(&self) -> Option<(Arc<Layer>, u64, Segment)> {
+    fn next_full(&self) -> Option<FullLayer> {
         let (mut state, mut pauses) = (self.state.lock(), 0);
         loop {
+            MutexGuard::unlocked(&mut state, || self.look_after_compaction());
+            // Whoever closes it may have rung meanwhile.
             if state.is_closing {
                 return None;
             }
-            MutexGuard::unlocked(&mut state, || self.look_after_compaction());
             // Whoever waits for what has ended waits in vain.
             let is_in_vain = pauses >= BEHIND_PAUSES_MAX || state.compaction_has_ended;
             match state.full.front() {
@@ -444,8 +470,9 @@ impl Drop for DiskEngine {
 
 /// The state after one commit.
 struct DiskView {
-    shared: Arc<Shared>,
+    /// Let go before what is shared, which may be the last to hold the lock of the directory.
     stack: Arc<Stack>,
+    shared: Arc<Shared>,
     at: u64,
 }
 
@@ -758,6 +785,35 @@ mod tests {
         let batch = apply(&[(refused, Some(200))], &mut model);
         engine.commit(&batch, Sync::Data).expect("there is room");
         check(engine.view().as_ref(), &model, 7);
+        drop(engine);
+        check(open(directory.path()).view().as_ref(), &model, 7);
+    }
+
+    /// What was written of it is left behind each time.
+    #[test]
+    fn a_layer_that_had_no_room_is_not_tried_again_before_there_is_enough() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (engine, mut model) = (open(directory.path()), Model::new());
+        let shared = &engine.shared;
+        shared.tables.is_full.store(true, Relaxed);
+        engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
+        // As large as no disk.
+        engine.writing.lock().layer_bytes = usize::MAX;
+        engine.commit(&apply(&[(2, Some(2))], &mut model), Sync::Data).expect("committed");
+        let limit = Duration::from_secs(60);
+        let mut state = shared.state.lock();
+        shared.changed.wait_while_for(&mut state, |state| !state.is_out_of_room, limit);
+        assert_eq!(shared.tables.puts.load(Relaxed), 1);
+        for _ in 0..100 {
+            MutexGuard::unlocked(&mut state, || {
+                shared.changed.notify_all();
+                std::thread::yield_now();
+            });
+        }
+        assert_eq!(shared.tables.puts.load(Relaxed), 1, "there is no room for twice as much");
+        drop(state);
+        // Whoever closes it does not wait for room.
         drop(engine);
         check(open(directory.path()).view().as_ref(), &model, 7);
     }

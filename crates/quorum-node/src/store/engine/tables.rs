@@ -45,6 +45,9 @@ pub(crate) struct Tables {
     /// As if the disk had no room.
     #[cfg(test)]
     pub(super) is_full: std::sync::atomic::AtomicBool,
+    /// How often a layer was tried.
+    #[cfg(test)]
+    pub(super) puts: std::sync::atomic::AtomicUsize,
 }
 
 /// The keyspaces, in the order of [`Space::ALL`].
@@ -99,6 +102,8 @@ impl Tables {
             spaces,
             #[cfg(test)]
             is_full: false.into(),
+            #[cfg(test)]
+            puts: 0.into(),
         })
     }
 
@@ -129,8 +134,12 @@ impl Tables {
     /// the log brings the layer back, because its last commit does not count as applied: that is put last.
     pub(crate) fn put(&self, layer: &Layer, last: u64) -> Result<(), EngineError> {
         #[cfg(test)]
-        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(put_failed(fjall::Error::Io(io::ErrorKind::StorageFull.into())));
+        {
+            use std::sync::atomic::Ordering::Relaxed;
+            self.puts.fetch_add(1, Relaxed);
+            if self.is_full.load(Relaxed) {
+                return Err(put_failed(fjall::Error::Io(io::ErrorKind::StorageFull.into())));
+            }
         }
         let spaces = Space::ALL.into_iter().filter(|space| *space != Space::Meta);
         for space in spaces.chain([Space::Meta]) {
