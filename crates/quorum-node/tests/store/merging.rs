@@ -233,7 +233,7 @@ async fn what_is_missing_first_is_covered_however_many_gaps_there_are() {
     };
     let kept = Reply::Busy { reason: Busy::Kept };
     let held = || store.frontier().of(&n2).cloned().expect("known");
-    assert_eq!(apply(&store, vec![of(1)]).await, [kept.clone()]);
+    assert_eq!(apply(&store, vec![of(1)]).await, [kept]);
     assert_eq!(held(), SeqSet::from(vec![(1, 1), (3, 3), (5, 5)]), "as far as there is room");
     for _ in 0..5 {
         apply(&store, vec![of(2), of(1)]).await;
