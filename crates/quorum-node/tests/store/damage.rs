@@ -1,5 +1,6 @@
 //! Torn and damaged logs: an unacknowledged tail is cut off, older damage is refused.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -13,12 +14,40 @@ const PAGE: u64 = 4_096;
 
 /// Copies what a power cut would leave: everything but the lock, which dies with the process.
 pub(crate) fn copy(from: &Path, to: &Path) {
+    // A power cut comes at one moment: where files come and go meanwhile, what names them may be older than they are.
+    let mut before = files(from);
+    loop {
+        copy_directory(from, to);
+        let after = files(from);
+        if before == after {
+            return;
+        }
+        before = after;
+        fs::remove_dir_all(to).expect("writable");
+    }
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(directory).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path);
+        }
+    }
+    found
+}
+
+fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("writable");
     for entry in fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {
-            copy(&from, &to);
+            copy_directory(&from, &to);
         } else {
             copy_file(&from, &to);
         }
