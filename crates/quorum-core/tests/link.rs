@@ -388,3 +388,21 @@ fn what_was_answered_before_it_was_synced_is_sent_again_though_the_queue_is_full
     let _ = link.answered(&write, &Reply::Stored, true, epoch());
     assert_eq!(reader.heard(), [Reply::Stored]);
 }
+
+/// Either would take the place of the other, and be sent again and again without a pause.
+#[test]
+fn two_items_with_one_record_are_put_off_side_by_side() {
+    let mut link = link_up(1 << 20, Frontier::new());
+    let mut held = Frontier::new();
+    held.insert_range(&lineage("us"), 1, 3);
+    let covering =
+        |seq| Incoming { covers: vec![(lineage("us"), vec![(seq, seq)].into())], ..written(3) };
+    let busy = Reply::Busy { reason: Busy::Overload };
+    for item in [covering(1), covering(2)] {
+        link.under_way(&item);
+        let _ = link.answered(&item, &busy, true, epoch());
+    }
+    let owed = |link: &mut Link<(), Writer>, at| link.owed(&lineage("us").origin, &held, at).0;
+    assert_eq!(owed(&mut link, epoch()), Frontier::new());
+    assert_eq!(owed(&mut link, epoch() + Duration::from_secs(1)), held);
+}

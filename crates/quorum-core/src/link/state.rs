@@ -763,7 +763,8 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let own = item.record.as_ref().map(|record| record.dot.clone());
         let Some(dot) = own.or_else(|| first_dot(&covers)) else { return };
         if !covers.is_empty() {
-            self.deferred_covers.insert(dot.clone(), covers);
+            // One record may stand for several sets of dots, item by item.
+            self.deferred_covers.entry(dot.clone()).or_default().merge(&covers);
         }
         put_off(&mut self.deferred, dot, now);
     }
