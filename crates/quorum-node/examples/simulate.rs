@@ -28,7 +28,8 @@ struct Sums {
     replayed: u64,
     virtual_time: Duration,
     events: u64,
-    slowest: Duration,
+    /// The slowest convergence, and at which seed.
+    slowest: (Duration, u64),
     counters: BTreeMap<&'static str, u64>,
     failures: Vec<(u64, String)>,
 }
@@ -38,7 +39,8 @@ impl Sums {
         self.seeds += 1;
         self.virtual_time += outcome.virtual_time;
         self.events += outcome.events;
-        self.slowest = self.slowest.max(outcome.converged_after.unwrap_or_default());
+        let took = outcome.converged_after.unwrap_or_default();
+        self.slowest = self.slowest.max((took, outcome.seed));
         for (what, count) in &outcome.counters {
             *self.counters.entry(what).or_default() += count;
         }
@@ -166,13 +168,14 @@ fn report(options: &Options, sums: &Sums, took: Duration) {
         return;
     }
     println!(
-        "{} seeds, {} failed, {} replayed identically; {virtual_seconds:.0} virtual seconds in {seconds:.1} s ({:.1} seeds/s, {:.0} virtual s/s); slowest convergence {:.2} s; {} events",
+        "{} seeds, {} failed, {} replayed identically; {virtual_seconds:.0} virtual seconds in {seconds:.1} s ({:.1} seeds/s, {:.0} virtual s/s); slowest convergence {:.2} s (seed {}); {} events",
         sums.seeds,
         sums.failures.len(),
         sums.replayed,
         sums.seeds as f64 / seconds,
         virtual_seconds / seconds,
-        sums.slowest.as_secs_f64(),
+        sums.slowest.0.as_secs_f64(),
+        sums.slowest.1,
         sums.events,
     );
     let counts: Vec<String> =

@@ -45,7 +45,7 @@ impl Default for Faults {
             lost_disks: true,
             clock_step_max: Duration::from_secs(100),
             hostile_replies: true,
-            convergence_max: Duration::from_secs(30),
+            convergence_max: Duration::from_secs(10),
         }
     }
 }

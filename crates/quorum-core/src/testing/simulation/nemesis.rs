@@ -226,7 +226,9 @@ const fn name(deed: Deed) -> &'static str {
 /// A client has just handed a write of a key to a member: if that is trapped, something happens while the write is under
 /// way.
 pub(super) fn touched<S: Subject>(run: &Run<S>, victim: usize, key: usize, random: &SeededRandom) {
-    if !std::mem::take(&mut run.shared.slots.borrow_mut()[victim].is_trapped) {
+    let is_trapped = std::mem::take(&mut run.shared.slots.borrow_mut()[victim].is_trapped);
+    // A write that is still under way when all is healed springs nothing any more.
+    if !is_trapped || run.shared.clock.now() >= run.shared.heal_at {
         return;
     }
     let random = random.branch(8);
