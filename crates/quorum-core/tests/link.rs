@@ -271,7 +271,10 @@ fn what_is_new_and_what_goes_again_take_turns() {
     link.disconnected();
     let _ = link.connected(epoch(), lineage("peer"), Frontier::new());
     (4..=6).for_each(|seq| offer(&mut link, seq));
-    let seqs: Vec<u64> = taken_live(&mut link).iter().map(|dot| dot.seq).collect();
+    // Also where one frame is as much as is taken at once.
+    let one = |link: &mut Link<(), Writer>| link.take_live(FrameSize::Small, 1).pop();
+    let taken = std::iter::from_fn(|| one(&mut link));
+    let seqs: Vec<u64> = taken.map(|queued| dot_of(&queued.item).seq).collect();
     assert_eq!(seqs, [4, 1, 5, 2, 6, 3]);
 }
 

@@ -207,6 +207,8 @@ pub struct Link<F, R> {
     queues: [VecDeque<Queued<F>>; 2],
     /// In both.
     queued_bytes: usize,
+    /// By [`FrameSize`], whether it is the turn of what goes again.
+    again_next: [bool; 2],
     /// Writes whose verdict may depend on this peer.
     waiting: WaitingWrites<R>,
     /// Records were left to the log because the queue was full.
@@ -240,6 +242,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             deferred_covers: BTreeMap::new(),
             queues: [VecDeque::new(), VecDeque::new()],
             queued_bytes: 0,
+            again_next: [false; 2],
             waiting: WaitingWrites::new(config.live_queue_bytes_max),
             behind: false,
             wanted: Frontier::new(),
@@ -337,7 +340,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     pub fn take_live(&mut self, size: FrameSize, bytes_max: usize) -> Vec<Queued<F>> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max
-            && let Some(next) = self.next_live(size, taken.len() % 2 == 1)
+            && let Some(next) = self.next_live(size)
         {
             bytes += next.bytes;
             taken.push(next);
@@ -345,11 +348,12 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         taken
     }
 
-    /// The next frame of a size, rather one that goes again if it is their turn: neither wait for the end of the others.
-    fn next_live(&mut self, size: FrameSize, rather_again: bool) -> Option<Queued<F>> {
-        let again = if rather_again { self.waiting.take_again(size) } else { None };
-        if again.is_some() {
-            return again;
+    /// The next frame of a size. New ones and those that go again take turns: neither wait for the end of the others.
+    fn next_live(&mut self, size: FrameSize) -> Option<Queued<F>> {
+        let again_next = &mut self.again_next[size as usize];
+        *again_next = !*again_next;
+        if !*again_next && let Some(again) = self.waiting.take_again(size) {
+            return Some(again);
         }
         let Some(new) = self.queues[size as usize].pop_front() else {
             return self.waiting.take_again(size);
