@@ -159,8 +159,8 @@ pub enum Busy {
     /// It has the record, but does not count: it lost its data before and does not have everything again, or its data is new
     /// and it is not known yet whether it lost any.
     Recovering,
-    /// It has the record, or a newer one of its key, but holds too many gaps of this origin to promise it: that it does so
-    /// with those before it, or with the claim at the end of a snapshot.
+    /// It has the record, or a newer one of its key, and covers what the item stands for, but holds too many gaps to promise
+    /// the record's own dot: that it does with those before it, or with the claim at the end of a snapshot.
     Kept,
 }
 

@@ -333,6 +333,43 @@ fn what_is_kept_outside_a_snapshot_is_sent_again() {
     let peer = Peer::new(Frontier::new(), |_| Reply::Stored, unsupported);
     let mut link = peer.link.lock();
     let kept = Reply::Busy { reason: Busy::Kept };
+    let item = |seq| Incoming { durable: true, ..item(seq) };
     assert!(!link.answered(&item(1), &kept, true, epoch()).taken);
     assert_eq!(link.view().deferred, 1);
+}
+
+/// A peer that has as many gaps as it may takes what comes in order, and nothing else. However much it does not take, what comes
+/// in order must reach it: not be sent again and again, nor wait behind what is.
+#[test]
+fn a_peer_without_room_for_gaps_is_brought_up_in_order() {
+    let full = Reply::Busy { reason: Busy::Gaps };
+    let kept = Reply::Busy { reason: Busy::Kept };
+    let peer = Peer::new(Frontier::new(), |_| Reply::Stored, unsupported);
+    let mut link = peer.link.lock();
+    let us = lineage("us");
+    let held = |last| Frontier::from_iter([(us.clone(), SeqSet::up_to(last))]);
+    // Live writes far ahead: as many as ever.
+    for seq in 5_001..=8_000 {
+        let _ = link.answered(&item(seq), &full, true, epoch());
+    }
+    assert_eq!(link.view().deferred, 0);
+    let (owed, _) = link.owed(&us.origin, &held(8_000), epoch());
+    assert_eq!(owed, held(8_000), "from the log, in order");
+    // Records that stand for dots which come in order, and whose own do not.
+    for seq in 1..=2_500 {
+        let covers = vec![(us.clone(), SeqSet::from(vec![(seq, seq)]))];
+        let item = Incoming { covers, durable: true, ..item(5_000 + seq) };
+        link.under_way(&item);
+        let _ = link.answered(&item, &kept, true, epoch());
+    }
+    assert_eq!(link.view().deferred, 0);
+    let (owed, _) = link.owed(&us.origin, &held(8_000), epoch());
+    assert_eq!(owed, held(8_000).minus(&held(2_500)));
+    // What has no place in order is put off, up to the bound; what comes in order still goes.
+    let _ = link.reported(Some(&held(2_500)));
+    for seq in 3_000..=5_000 {
+        let _ = link.answered(&Incoming { durable: true, ..item(seq) }, &kept, true, epoch());
+    }
+    let (owed, _) = link.owed(&us.origin, &held(8_000), epoch());
+    assert_eq!(owed, held(2_999).minus(&held(2_500)));
 }

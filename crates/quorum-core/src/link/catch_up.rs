@@ -169,9 +169,15 @@ where
             // What the log knows does not wait for what it does not: that may be refused for good.
             sent_any |= !items.is_empty();
             items.iter_mut().for_each(|item| self.spare(item));
-            self.lane.send(items).await?;
+            self.send(items).await?;
         }
         Ok(sent_any)
+    }
+
+    /// Sends what was read where everything is durable.
+    async fn send(&mut self, mut items: Vec<Incoming>) -> Result<(), L::Error> {
+        items.iter_mut().for_each(|item| item.durable = true);
+        self.lane.send(items).await
     }
 
     /// Leaves out a record that the peer has, or is being sent: it was the current record of other dots before.
@@ -191,7 +197,7 @@ where
         let covers = || held.iter().map(|(of, set)| (of.clone(), set.clone())).collect();
         let claim = || vec![Incoming { record: None, covers: covers(), ..Incoming::default() }];
         if planted::is(Bug::ClaimBeforeSnapshot) {
-            self.lane.send(claim()).await?;
+            self.send(claim()).await?;
         }
         let mut cursor: Option<SnapshotCursor> = None;
         let mut compares = self.lane.holds_anything();
@@ -213,7 +219,7 @@ where
                     Compared::Unknown { ever } => compares = ever,
                 }
             }
-            self.lane.send(items).await?;
+            self.send(items).await?;
             let Some(next) = next else { break };
             cursor = Some(next);
         }
@@ -224,7 +230,7 @@ where
             self.snapshots.begin(self.clock.now(), self.pause_min);
             return Ok(());
         }
-        self.lane.send(claim()).await?;
+        self.send(claim()).await?;
         self.lane.all_answered().await;
         if self.lane.untaken() > untaken_before {
             self.snapshots.begin(self.clock.now(), self.pause_min);

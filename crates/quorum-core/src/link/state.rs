@@ -474,6 +474,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             self.no_longer_under_way(item);
             match reply {
                 Reply::Busy { .. } | Reply::Refused { .. } if is_snapshot => {}
+                Reply::Busy { reason } if self.comes_in_order(item, *reason) => {}
                 Reply::Busy { .. } => self.put_off(item, now, Deferred::put_off),
                 Reply::Refused { .. } => self.put_off(item, now, Deferred::put_off_long),
                 _ => self.taken(item),
@@ -507,6 +508,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             }
         }
         known.merge(&self.said);
+        self.waiting.came_in_order(known);
         // A write that waits for this peer's word is sent all the same: the peer may have it by way of another member, or
         // by a later record of its key, and only its reply to the write itself counts.
         let unanswered: Vec<&Dot> =
@@ -549,7 +551,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     // What the catch-up lane needs.
 
     /// What the peer lacks, should get from the log, and is not already on its way or put off. A peer that has put off as
-    /// much as may be is only asked again for what is due.
+    /// much as may be gets what is due, and what follows upon what it holds.
     ///
     /// What writers here wait for goes out on the live lanes instead.
     pub fn owed(&mut self, us: &Origin, held: &Frontier, now: Instant) -> (Frontier, Rings) {
@@ -572,12 +574,16 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         let Some(known) = &self.known else { return (Frontier::new(), rings) };
         let mut owed = owed_to(us, held, known, &self.wanted_there).minus(&self.under_way);
         if !self.deferred.is_empty() {
-            owed = owed.minus(&self.deferred.dots());
-            for covers in self.deferred_covers.values() {
-                owed = owed.minus(covers);
-            }
+            let mut put_off = self.deferred.dots();
+            self.deferred_covers.values().for_each(|covers| put_off.merge(covers));
+            owed = owed.minus(&put_off);
         }
-        (if was_full { owed.minus(&owed.minus(&due)) } else { owed }, rings)
+        if was_full {
+            let mut in_order = next_in_order(&owed, known);
+            in_order.merge(&owed.common(&due));
+            owed = in_order;
+        }
+        (owed, rings)
     }
 
     /// Whether the peer holds a dot, or it is on its way there.
@@ -707,6 +713,7 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
             return Rings::default();
         }
         let covers = item.covered();
+        self.waiting.came_in_order(&covers);
         let is_overwritten = |dot: &&Dot| covers.contains(dot);
         let overwritten: Vec<Dot> =
             self.waiting.to_be_asked().filter(is_overwritten).cloned().collect();
@@ -718,6 +725,25 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
     fn prune(&mut self) {
         for dot in self.waiting.prune() {
             self.under_way.remove(&dot);
+        }
+    }
+
+    /// Whether a peer that has no room for another gap will get in order what it did not take of an item, and need not be
+    /// asked for it again before: putting that off one by one would be without end, and hold up what comes first.
+    ///
+    /// What the item stands for is under way until its frontier tells of it.
+    fn comes_in_order(&mut self, item: &Incoming, reason: Busy) -> bool {
+        let has_no_room = matches!(reason, Busy::Gaps | Busy::Kept);
+        match &item.record {
+            Some(record) if has_no_room && !item.durable => {
+                self.waiting.left_to_log(&record.dot);
+                true
+            }
+            Some(_) if reason == Busy::Kept && !item.covers.is_empty() => {
+                self.under_way.merge(&item.covered());
+                true
+            }
+            _ => false,
         }
     }
 
@@ -772,6 +798,19 @@ impl<F: Clone, R: ReplyTo> Link<F, R> {
         }
         put_off(&mut self.deferred, dot, now);
     }
+}
+
+/// Of what is owed, what follows upon what the peer holds.
+fn next_in_order(owed: &Frontier, known: &Frontier) -> Frontier {
+    let mut next = Frontier::new();
+    for (lineage, owed) in owed.iter() {
+        let known = known.of(lineage);
+        let follows =
+            |first: u64| first <= 1 || known.is_some_and(|known| known.contains(first - 1));
+        let runs = owed.intervals().filter(|(first, _)| follows(*first));
+        runs.for_each(|(first, last)| next.insert_range(lineage, first, last));
+    }
+    next
 }
 
 /// Least that a frontier takes in a frame.

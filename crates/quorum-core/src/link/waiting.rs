@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use super::state::{FrameSize, Queued, ReplyTo};
+use crate::frontier::Frontier;
 use crate::ports::{Incoming, PeerReply, Reply};
 use crate::record::Durability;
 use crate::version::Dot;
@@ -66,6 +67,8 @@ struct Waiting<R> {
     more_writers: Vec<Writer<R>>,
     /// The peer has answered it on this connection when its answers did not count: it is asked once more when they do.
     is_uncounted: bool,
+    /// The peer gets it from the log, when it has what comes before.
+    is_left_to_log: bool,
 }
 
 impl<R: ReplyTo> Waiting<R> {
@@ -128,7 +131,8 @@ impl<R: ReplyTo> WaitingWrites<R> {
 
     /// The dots of those that the peer should be asked for, or is being.
     pub(super) fn to_be_asked(&self) -> impl Iterator<Item = &Dot> {
-        self.writes.iter().filter(|(_, write)| !write.is_uncounted).map(|(dot, _)| dot)
+        let to_be_asked = |write: &Waiting<R>| !(write.is_uncounted || write.is_left_to_log);
+        self.writes.iter().filter(move |(_, write)| to_be_asked(write)).map(|(dot, _)| dot)
     }
 
     /// Whether those whose writers have gone should be [pruned](Self::prune) before one more of this size enters.
@@ -153,6 +157,7 @@ impl<R: ReplyTo> WaitingWrites<R> {
             writer: Writer::new(replies, item),
             more_writers: Vec::new(),
             is_uncounted: false,
+            is_left_to_log: false,
         };
         self.bytes += write.bytes();
         self.writes.insert(dot.clone(), write);
@@ -199,6 +204,19 @@ impl<R: ReplyTo> WaitingWrites<R> {
         if let Some(write) = self.writes.get_mut(dot) {
             write.is_uncounted = true;
         }
+    }
+
+    /// The peer has no room for it before it has what comes before it, and gets it from the log then.
+    pub(super) fn left_to_log(&mut self, dot: &Dot) {
+        if let Some(write) = self.writes.get_mut(dot) {
+            write.is_left_to_log = true;
+        }
+    }
+
+    /// The peer has all this: what of it was left to the log is to be asked for, as only its word on the write itself counts.
+    pub(super) fn came_in_order(&mut self, held: &Frontier) {
+        let left = self.writes.iter_mut().filter(|(_, write)| write.is_left_to_log);
+        left.for_each(|(dot, write)| write.is_left_to_log = !held.contains(dot));
     }
 
     /// Answers count from now on. Tells for which writes they did not.
@@ -250,7 +268,9 @@ impl<R: ReplyTo> WaitingWrites<R> {
 
     /// The connection is gone, with what was to be sent on it and what was answered there.
     pub(super) fn disconnected(&mut self) {
-        self.writes.values_mut().for_each(|write| write.is_uncounted = false);
+        for write in self.writes.values_mut() {
+            (write.is_uncounted, write.is_left_to_log) = (false, false);
+        }
         self.again.iter_mut().for_each(BTreeSet::clear);
         self.again_bytes = 0;
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use quorum_core::planted::{self, Bug};
-use quorum_core::{Applied, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
+use quorum_core::{Applied, Busy, Dot, Hlc, Lineage, Recovery, Reply, WriteId};
 use tracing::Span;
 
 use super::directory::Directory;
@@ -35,15 +35,55 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to say once the batch is committed. Dropped if it is not.
 enum Answer {
-    Staged { write_id: WriteId, dot: Dot, done: Done<Instant> },
-    Merged { replies: Vec<Reply>, done: Done<Applied> },
-    Reserved { ceiling: Hlc },
-    Reincarnated { lineage: Lineage, done: Done<()> },
-    Established { fact: Fact, done: Done<()> },
-    Trimmed { up_to: u64, done: Done<u64> },
-    Repaired { is_put: bool, done: Done<bool> },
-    Purged { purged: u64, is_all: bool, done: Done<(u64, bool)> },
-    Finished { done: Done<()> },
+    Staged {
+        write_id: WriteId,
+        dot: Dot,
+        done: Done<Instant>,
+    },
+    /// Replies to items, the first of which has this number in the commit.
+    Merged {
+        replies: Vec<Reply>,
+        first: usize,
+        done: Done<Applied>,
+    },
+    Reserved {
+        ceiling: Hlc,
+    },
+    Reincarnated {
+        lineage: Lineage,
+        done: Done<()>,
+    },
+    Established {
+        fact: Fact,
+        done: Done<()>,
+    },
+    Trimmed {
+        up_to: u64,
+        done: Done<u64>,
+    },
+    Repaired {
+        is_put: bool,
+        done: Done<bool>,
+    },
+    Purged {
+        purged: u64,
+        is_all: bool,
+        done: Done<(u64, bool)>,
+    },
+    Finished {
+        done: Done<()>,
+    },
+}
+
+impl Answer {
+    /// An item, if it is of this answer, is not taken as a whole.
+    fn put_off(&mut self, item: usize, reason: Busy) {
+        if let Self::Merged { replies, first, .. } = self
+            && let Some(reply) = item.checked_sub(*first).and_then(|at| replies.get_mut(at))
+        {
+            *reply = Reply::Busy { reason };
+        }
+    }
 }
 
 /// What is committed and not yet synced.
@@ -139,6 +179,11 @@ impl Committer {
         let finished = draft.finish().map_err(|error| shared.fail(&error))?;
         if let Some(error) = &finished.unreadable {
             shared.found_unreadable(error);
+        }
+        for (item, reason) in &finished.untaken {
+            for answer in &mut answers {
+                answer.put_off(*item, *reason);
+            }
         }
         let is_synced = self.commit(finished)?;
         self.answer(answers, is_synced);
@@ -241,7 +286,7 @@ impl Committer {
                     }
                     done.send(at).is_ok()
                 }
-                Answer::Merged { replies, done } => {
+                Answer::Merged { replies, done, .. } => {
                     done.send(Applied { replies, synced: is_synced }).is_ok()
                 }
                 Answer::Reserved { ceiling } => {
@@ -314,17 +359,24 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
             Answer::Staged { write_id: record.write_id, dot: record.dot.clone(), done }
         }
         Job::Merge { items, done, .. } => {
-            let reply = |item: Admitted| match item {
-                Admitted::Record { record, key, is_tombstone, covers, durable } => {
-                    draft.merge(&record, &key, is_tombstone, &covers, durable)
-                }
-                Admitted::Covers { covers, void: false } => Ok(draft.adopt(&covers)),
-                Admitted::Covers { covers, void: true } => Ok(draft.adopt_void(&covers)),
-                Admitted::HeldHere { covers, stand_in } => Ok(draft.adopt_held(&covers, &stand_in)),
-                Admitted::Answered(reply) => Ok(reply),
+            let first = draft.items();
+            let reply = |item: Admitted| {
+                let reply = match item {
+                    Admitted::Record { record, key, is_tombstone, covers, durable } => {
+                        draft.merge(&record, &key, is_tombstone, &covers, durable)?
+                    }
+                    Admitted::Covers { covers, void: false } => draft.adopt(&covers),
+                    Admitted::Covers { covers, void: true } => draft.adopt_void(&covers),
+                    Admitted::HeldHere { covers, stand_in } => {
+                        draft.adopt_held(&covers, &stand_in)?
+                    }
+                    Admitted::Answered(reply) => reply,
+                };
+                draft.next_item();
+                Ok(reply)
             };
-            let replies = items.into_iter().map(reply).collect::<Result<_, _>>()?;
-            Answer::Merged { replies, done }
+            let replies = items.into_iter().map(reply).collect::<Result<_, StoreError>>()?;
+            Answer::Merged { replies, first, done }
         }
         Job::Reserve { ceiling } => {
             draft.reserve(ceiling);

@@ -17,6 +17,7 @@ use quorum_core::{
     Busy, Durability, Hlc, Lineage, Origin, Record, Refusal, Reply, SeqSet, Version,
 };
 
+use self::covers::Left;
 pub(super) use self::covers::gaps;
 use super::changes::{ChangeEntry, change_key, encode_changes};
 use super::config::StoreConfig;
@@ -75,6 +76,10 @@ pub(crate) struct Draft<'a> {
     changes: Vec<ChangeEntry>,
     /// What the log says about it.
     log: BTreeMap<LineageNumber, Vec<LogEntry>>,
+    /// Items of peers so far.
+    items: usize,
+    /// What of them there is no room for yet.
+    left: Vec<Left>,
     finished: Finished,
 }
 
@@ -90,6 +95,9 @@ pub(crate) struct Finished {
     pub(crate) covered: Vec<(LineageNumber, u64, u64)>,
     /// Logs that become shorter.
     pub(crate) trimmed: Vec<(LineageNumber, u64)>,
+    /// Items of peers of which something is left that there was no room for, by their numbers in the commit, and what their
+    /// senders are told in place of the reply.
+    pub(crate) untaken: BTreeMap<usize, Busy>,
     /// What could not be read first.
     pub(crate) unreadable: Option<StoreError>,
 }
@@ -103,7 +111,18 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let (touched, finished) = (BTreeSet::new(), Finished::default());
         let (seen, changes, log) = (Hlc::ZERO, Vec::new(), BTreeMap::new());
-        Self { held, view, lineages, config, touched, seen, changes, log, finished }
+        let (items, left) = (0, Vec::new());
+        Self { held, view, lineages, config, touched, seen, changes, log, items, left, finished }
+    }
+
+    /// How many items of peers there were so far.
+    pub(crate) const fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The next item of a peer begins.
+    pub(crate) const fn next_item(&mut self) {
+        self.items += 1;
     }
 
     /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused. One that would have to
@@ -125,7 +144,16 @@ impl<'a> Draft<'a> {
                 return Ok(Reply::Busy { reason: Busy::Gaps });
             }
         }
-        match self.merge_as(record, key, is_tombstone, covers, false) {
+        let merged = self.merge_as(record, key, is_tombstone, covers, false);
+        self.busy_if_unreadable(merged)
+    }
+
+    /// What needs what cannot be read may come again.
+    fn busy_if_unreadable(
+        &mut self,
+        merged: Result<Reply, StoreError>,
+    ) -> Result<Reply, StoreError> {
+        match merged {
             Err(error @ StoreError::Unreadable { .. }) => {
                 self.found_unreadable(error);
                 Ok(Reply::Busy { reason: Busy::Disk })
@@ -175,15 +203,16 @@ impl<'a> Draft<'a> {
             // The tombstone was here and is purged: what it stands for is as void here as it is itself.
             (Merged::Newest, _) if is_covered && is_tombstone && record.hlc <= self.held.purged => {
                 self.remember(record, lineage, key, executed);
-                return Ok(self.cover_where_room(covers, about, Reply::Stored));
+                self.cover_where_room(covers, about);
+                return Ok(Reply::Stored);
             }
             // It was overwritten here by a delete that is purged by now.
             (Merged::Newest, _) if is_covered && record.hlc <= self.held.purged => {
                 self.remember(record, lineage, key, executed);
                 let origin = record.dot.lineage.origin.clone();
                 let version = Version { hlc: self.held.purged, origin };
-                let reply = Reply::Superseded { version, is_same_write: false };
-                return Ok(self.cover_where_room(covers, about, reply));
+                self.cover_where_room(covers, about);
+                return Ok(Reply::Superseded { version, is_same_write: false });
             }
             // The record of a covered dot was here, and is gone for good. A delete brings nothing back: it was covered by
             // somebody who had purged it, when others had not.
@@ -211,15 +240,11 @@ impl<'a> Draft<'a> {
         self.seen = self.seen.max(record.hlc);
         // Also where the dot was covered by the record of a later write: what is counted as a copy must be known by its id.
         self.remember(record, lineage, key, executed);
-        // The dot may close what the others leave open, or the other way round.
-        let early = self.cover_where_room(covers, about, Reply::Stored);
-        if !is_covered && !self.cover_dot(lineage, record.dot.seq, about) {
-            // A snapshot brings as many scattered dots as there are keys: once all its records are here, its claim covers
-            // every one of them and closes the gaps.
-            return Ok(Reply::Busy { reason: Busy::Kept });
+        self.cover_where_room(covers, about);
+        if !is_covered {
+            self.cover_dot(lineage, record.dot.seq, about, is_local);
         }
-        let is_left = early != Reply::Stored;
-        Ok(if is_left { self.cover_where_room(covers, about, reply) } else { reply })
+        Ok(reply)
     }
 
     /// Whether a record whose dot is not known here lies at or below the time up to which tombstones are purged: every
@@ -237,6 +262,9 @@ impl<'a> Draft<'a> {
 
     /// Adds what follows from all jobs together.
     pub(crate) fn finish(mut self) -> Result<Finished, StoreError> {
+        if !self.left.is_empty() {
+            self.finished.untaken = self.cover_what_is_left();
+        }
         if !self.changes.is_empty() {
             let last = self.held.changes;
             let value = encode_changes(&self.changes);

@@ -1,5 +1,6 @@
 //! The promises of the store, a file for each.
 
+mod behind;
 mod changes;
 mod damage;
 mod directories;

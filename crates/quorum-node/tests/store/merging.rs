@@ -1,7 +1,7 @@
 //! Peers' records: merging, gaps, covers and the frontier that follows from them.
 
 use bytes::Bytes;
-use quorum_core::{Busy, Incoming, Lineage, Refusal, Reply, SeqSet};
+use quorum_core::{Busy, Incoming, Lineage, LogSource, Refusal, Replay, Reply, SeqSet};
 use quorum_node::store::engine::Space;
 use quorum_node::store::engine::memory::MemoryDisk;
 use quorum_node::store::{Store, StoreConfig, StoreError, StoreState, WriteLookup};
@@ -231,15 +231,40 @@ async fn what_is_missing_first_is_covered_however_many_gaps_there_are() {
         let current = record(&n2, first + 18, &format!("k{first}"), Some("1"), WALL);
         Incoming { durable: true, ..covering(current, &n2, others) }
     };
-    let kept = Reply::Busy { reason: Busy::Kept };
     let held = || store.frontier().of(&n2).cloned().expect("known");
-    assert_eq!(apply(&store, vec![of(1)]).await, [kept]);
+    assert_eq!(apply(&store, vec![of(1)]).await, [Reply::Busy { reason: Busy::Gaps }]);
     assert_eq!(held(), SeqSet::from(vec![(1, 1), (3, 3), (5, 5)]), "as far as there is room");
-    for _ in 0..5 {
-        apply(&store, vec![of(2), of(1)]).await;
-    }
-    assert_eq!(held(), SeqSet::up_to(20));
     assert_eq!(apply(&store, vec![of(1), of(2)]).await, vec![Reply::Stored; 2]);
+    assert_eq!(held(), SeqSet::up_to(20));
+}
+
+/// Keys that were all overwritten out of order: what a log replays of the first round stands for those dots, and has its own far
+/// behind.
+#[tokio::test]
+async fn what_comes_in_order_is_covered_although_the_records_that_stand_for_it_are_only_kept() {
+    let config = StoreConfig { gaps_max: 2, ..StoreConfig::default() };
+    let n2 = lineage("n2", 1);
+    let store = on_memory_with(&MemoryDisk::new(), "n1", config, &TestClock::new());
+    // Key i was written as i, and again far behind.
+    let dot = |i: u64| 101 + 2 * (7 * i % 20);
+    let current = |i: u64| record(&n2, dot(i), &format!("k{i}"), Some("1"), WALL + dot(i));
+    let of = |i: u64| Incoming { durable: true, ..covering(current(i), &n2, vec![(i, i)]) };
+    let replies = apply(&store, (1..=20).map(of).collect()).await;
+    assert_eq!(replies[..2], vec![Reply::Stored; 2]);
+    assert!(replies.contains(&Reply::Busy { reason: Busy::Kept }), "{replies:?}");
+    assert!(!replies.contains(&Reply::Busy { reason: Busy::Gaps }), "{replies:?}");
+    assert_eq!(contiguous(&store, &n2), 20);
+    // What stands for others of these keys needs no record again, promised or not.
+    let held = store.frontier().of(&n2).cloned().expect("known");
+    let kept = (1..=20).find(|i| !held.contains(dot(*i))).expect("some are only kept");
+    let wanted = SeqSet::from(vec![(kept, kept)]);
+    let replay = store.replay(&n2, &wanted, usize::MAX).await;
+    let Replay::Items(mut items) = replay else { panic!("{replay:?}") };
+    let mut held_here = items.pop().expect("it is in the log");
+    held_here.record = None;
+    held_here.covers = vec![(n2.clone(), SeqSet::from(vec![(21, 21)]))];
+    assert_eq!(apply(&store, vec![held_here]).await, [Reply::Stored]);
+    assert_eq!(contiguous(&store, &n2), 21);
 }
 
 /// A lineage that comes in order has no gaps, whatever the others have; so neither has it when a record stands for others.
