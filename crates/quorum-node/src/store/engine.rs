@@ -198,7 +198,7 @@ pub trait Engine: Send + std::marker::Sync + 'static {
     /// any other error nothing is known about the batch, nor about unsynced batches before it; no later commit succeeds.
     fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError>;
 
-    /// How large it is.
+    /// About how large it is. Waits for no disk.
     fn sizes(&self) -> Sizes;
 
     /// How many commits there were, over all processes that had it open.

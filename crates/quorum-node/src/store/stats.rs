@@ -10,7 +10,7 @@ use super::Store;
 pub struct StoreStats {
     /// About how many records there are, tombstones included. Overwritten ones count until they are compacted away.
     pub records: u64,
-    /// Bytes on disk.
+    /// Bytes on disk, as it was looked at within the last seconds.
     pub disk_bytes: u64,
     /// Records that wait for the next commit.
     pub queued_records: usize,

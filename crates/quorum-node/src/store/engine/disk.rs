@@ -73,6 +73,8 @@ struct State {
     stack: Arc<Stack>,
     /// The last commit in the stack.
     committed: u64,
+    /// How large the tables and the log were when the thread that puts layers looked last.
+    on_disk: Sizes,
     /// Commits that views look at, and how many look at each.
     watched: BTreeMap<u64, usize>,
     /// Oldest first.
@@ -130,6 +132,7 @@ impl DiskEngine {
         let state = State {
             stack: Arc::new(stack),
             committed,
+            on_disk: on_disk(&tables, &log_directory),
             watched: BTreeMap::new(),
             full: VecDeque::new(),
             is_closing: false,
@@ -195,6 +198,12 @@ fn replay(
     Ok(last)
 }
 
+/// How large the tables and the log are. Waits for the disk, and for whoever holds the tables' locks while it syncs.
+fn on_disk(tables: &Tables, log_directory: &Path) -> Sizes {
+    let in_tables = tables.sizes();
+    Sizes { bytes: in_tables.bytes + Segments::bytes(log_directory), ..in_tables }
+}
+
 /// Enters a frame into a layer. Tells how much more memory that takes.
 pub(super) fn enter(
     layer: &Layer,
@@ -241,13 +250,12 @@ impl Engine for DiskEngine {
     }
 
     fn sizes(&self) -> Sizes {
-        let in_tables = self.shared.tables.sizes();
-        let stack = Arc::clone(&self.shared.state.lock().stack);
+        let (stack, on_disk) = {
+            let state = self.shared.state.lock();
+            (Arc::clone(&state.stack), state.on_disk)
+        };
         let in_layers: usize = stack.layers.iter().map(|layer| layer.len(Space::Records)).sum();
-        Sizes {
-            records: in_tables.records + in_layers as u64,
-            bytes: in_tables.bytes + Segments::bytes(&self.shared.log_directory),
-        }
+        Sizes { records: on_disk.records + in_layers as u64, ..on_disk }
     }
 
     fn last_commit(&self) -> u64 {

@@ -48,6 +48,9 @@ pub(crate) struct Tables {
     /// How often a layer was tried.
     #[cfg(test)]
     pub(super) puts: std::sync::atomic::AtomicUsize,
+    /// As if the disk hung: whoever asks for their sizes waits.
+    #[cfg(test)]
+    pub(super) hanging: parking_lot::Mutex<()>,
 }
 
 /// The keyspaces, in the order of [`Space::ALL`].
@@ -104,6 +107,8 @@ impl Tables {
             is_full: false.into(),
             #[cfg(test)]
             puts: 0.into(),
+            #[cfg(test)]
+            hanging: parking_lot::Mutex::default(),
         })
     }
 
@@ -181,7 +186,10 @@ impl Tables {
         Snapshot { snapshot: self.database.snapshot(), spaces: self.spaces.clone() }
     }
 
+    /// How large they are. Waits for whoever holds their locks while it syncs.
     pub(crate) fn sizes(&self) -> Sizes {
+        #[cfg(test)]
+        let _until_it_goes_on = self.hanging.lock();
         Sizes {
             records: self.spaces.of(Space::Records).approximate_len() as u64,
             bytes: self.database.disk_space().unwrap_or_default(),

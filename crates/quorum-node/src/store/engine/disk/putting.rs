@@ -1,11 +1,12 @@
-//! The thread that puts full layers into the tables, and waits where they cannot take one.
+//! The thread that puts full layers into the tables, and waits where they cannot take one. It also looks at the tables for
+//! those who must not wait for a disk.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::{FullLayer, Shared, Stack};
+use super::{FullLayer, Shared, Stack, on_disk};
 use crate::store::engine::{DiskSpace, EngineError};
 
 /// How often it is looked whether compaction has caught up.
@@ -21,8 +22,8 @@ const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// each time, until the next start.
 const ROOM_PER_LAYER: u64 = 2;
 
-/// How often it is looked whether compaction goes on, at least.
-const COMPACTION_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked how large everything is and whether compaction goes on, at least.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Puts full layers into the tables until the engine closes.
@@ -43,7 +44,9 @@ impl Shared {
                 Err(error) => return self.fail(&error),
             }
             let tables = Arc::new(self.tables.snapshot());
+            let on_disk = on_disk(&self.tables, &self.log_directory);
             let mut state = self.state.lock();
+            state.on_disk = on_disk;
             state.is_out_of_room = false;
             let layers = state.stack.layers.iter();
             let layers = layers.filter(|other| !Arc::ptr_eq(other, &full.layer)).cloned().collect();
@@ -88,7 +91,9 @@ impl Shared {
                     pauses += 1;
                 }
                 None => {
-                    self.changed.wait_for(&mut state, COMPACTION_LOOK_EVERY);
+                    self.changed.wait_for(&mut state, LOOK_EVERY);
+                    let look = || on_disk(&self.tables, &self.log_directory);
+                    state.on_disk = MutexGuard::unlocked(&mut state, look);
                 }
             }
         }

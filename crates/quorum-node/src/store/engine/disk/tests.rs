@@ -251,6 +251,35 @@ fn it_is_told_that_compaction_has_failed_and_commits_go_on() {
 }
 
 #[test]
+fn records_are_counted_once_wherever_they_lie() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (engine, mut model) = (open(directory.path()), Model::new());
+    for turn in 0..100 {
+        engine.commit(&apply(&[(turn, Some(200))], &mut model), Sync::Data).expect("committed");
+        assert_eq!(engine.sizes().records, u64::from(turn) + 1);
+    }
+    assert!(engine.sizes().bytes > 0);
+    drop(engine);
+    assert_eq!(open(directory.path()).sizes().records, 100);
+}
+
+/// Whoever asks has everybody else wait for it.
+#[test]
+fn how_large_it_is_can_be_told_while_the_disk_hangs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (engine, mut model) = (Arc::new(open(directory.path())), Model::new());
+    engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
+    let hanging = engine.shared.tables.hanging.lock();
+    let (tell, told) = std::sync::mpsc::channel();
+    let asked = Arc::clone(&engine);
+    let asking = std::thread::spawn(move || tell.send(asked.sizes()));
+    let sizes = told.recv_timeout(Duration::from_secs(60)).expect("told");
+    assert_eq!(sizes.records, 1);
+    drop(hanging);
+    asking.join().expect("ended").expect("heard");
+}
+
+#[test]
 fn files_are_used_again_and_few() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (engine, mut model) = (open(directory.path()), Model::new());
