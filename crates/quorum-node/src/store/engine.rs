@@ -194,8 +194,9 @@ pub trait Engine: Send + std::marker::Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the disk [is full](EngineError::is_full), nothing has happened, and the commit succeeds once there is room. After
-    /// any other error nothing is known about the batch, nor about unsynced batches before it; no later commit succeeds.
+    /// If the disk [is full](EngineError::is_full), nothing of the batch has happened, and the commit succeeds once there is room.
+    /// An empty batch needs none. After any other error nothing is known about the batch, nor about unsynced batches before it; no
+    /// later commit succeeds.
     fn commit(&self, batch: &Batch, sync: Sync) -> Result<(), EngineError>;
 
     /// About how large it is. Waits for no disk.

@@ -103,7 +103,8 @@ impl Store {
         Self::start(Arc::new(engine), None, identity, config, seams)
     }
 
-    fn start(
+    /// Opens a store on an engine, and on the directory that it is in, if it is in one.
+    pub(super) fn start(
         engine: Arc<dyn Engine>,
         directory: Option<Directory>,
         identity: &StoreIdentity,

@@ -88,6 +88,14 @@ struct State {
     failed: Option<Arc<str>>,
 }
 
+impl State {
+    /// Whether nothing has failed so far.
+    fn check(&self) -> Result<(), EngineError> {
+        let Some(reason) = &self.failed else { return Ok(()) };
+        Err(EngineError::new("go on after a failure", reason.to_string()))
+    }
+}
+
 /// A layer that waits for the tables.
 #[derive(Clone)]
 struct FullLayer {
@@ -236,9 +244,14 @@ impl Engine for DiskEngine {
         let mut writing = self.writing.lock();
         let writing = &mut *writing;
         let mut commit = || {
-            self.make_room(writing)?;
-            if !batch.is_empty() {
-                self.append(writing, batch)?;
+            if batch.is_empty() {
+                self.shared.state.lock().check()?;
+            } else if let Err(error) = self.append(writing, batch) {
+                if error.is_full() {
+                    // It may be long until there is room, and what was committed before must not wait for it.
+                    writing.sync(self.last_commit())?;
+                }
+                return Err(error);
             }
             if sync == Sync::Data { writing.sync(self.last_commit()) } else { Ok(()) }
         };
@@ -276,8 +289,9 @@ impl Engine for DiskEngine {
 }
 
 impl DiskEngine {
-    /// Appends a commit to the log, and enters it where views will see it.
+    /// Appends a commit to the log, where there is room, and enters it where views will see it.
     fn append(&self, writing: &mut Writing, batch: &Batch) -> Result<(), EngineError> {
+        self.make_room(writing)?;
         let number = self.last_commit() + 1;
         let commit = CommitNumber { number, synced: writing.synced };
         let frame = frame::encode(commit, batch, writing.writer.generation());
@@ -307,9 +321,7 @@ impl DiskEngine {
             }
             self.shared.changed.wait(&mut state);
         }
-        if let Some(reason) = &state.failed {
-            return Err(EngineError::new("go on after a failure", reason.to_string()));
-        }
+        state.check()?;
         if !is_full {
             return Ok(());
         }

@@ -7,9 +7,15 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use proptest::prelude::*;
+use quorum_core::{ClockGuard, ClusterId, Durability, LocalStore, PeerId, Silent, WriteId};
+use quorum_transport::TokioClock;
 
 use super::*;
+use crate::SystemRandom;
+use crate::record::{Key, Namespace, WriteOp};
+use crate::store::Store;
 use crate::store::engine::{Page, PageLimit};
+use crate::store::open::{StoreIdentity, StoreSeams, open_engine};
 
 type Model = BTreeMap<Bytes, Bytes>;
 
@@ -178,6 +184,72 @@ fn a_disk_that_fills_up_while_layers_are_put_is_full_and_not_the_end() {
     check(engine.view().as_ref(), &model, 7);
     drop(engine);
     check(open(directory.path()).view().as_ref(), &model, 7);
+}
+
+#[test]
+fn what_was_committed_is_synced_also_while_the_disk_is_full() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (engine, mut model) = (open(directory.path()), Model::new());
+    engine.shared.tables.is_full.store(true, Relaxed);
+    let mut commit = |turn| engine.commit(&apply(&[(turn, Some(200))], &mut model), Sync::Buffered);
+    let refused = (0..100).find_map(|turn| commit(turn).err()).expect("layers fill up");
+    assert!(refused.is_full(), "{refused:?}");
+    assert_eq!(engine.writing.lock().synced, engine.last_commit());
+    engine.commit(&Batch::default(), Sync::Data).expect("it needs no room");
+}
+
+/// All that a close has to do is to sync.
+#[tokio::test]
+async fn a_store_is_closed_also_while_the_disk_is_full() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let path = tempfile::tempdir().expect("a temporary directory");
+    let config = StoreConfig {
+        memtable_bytes: 2_000,
+        free_bytes_min: 0,
+        relaxed_sync_after: Duration::from_secs(3_600),
+        ..StoreConfig::default()
+    };
+    let (directory, engine) = open_engine(path.path(), &config).expect("opens");
+    let engine = Arc::new(engine);
+    let node = PeerId::new("n1").expect("a name");
+    let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
+    let seams = StoreSeams {
+        clock: Arc::new(TokioClock::new()),
+        guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
+        observer: Arc::new(Silent),
+        random: Arc::new(SystemRandom),
+    };
+    let on: Arc<dyn Engine> = engine.clone();
+    let store = Store::start(on, Some(directory), &identity, config, seams).expect("opens");
+    let shared = &engine.shared;
+    shared.tables.is_full.store(true, Relaxed);
+    let has_room = || {
+        let is_full = engine.writing.lock().layer_bytes >= engine.layer_bytes_max;
+        !is_full || shared.state.lock().full.len() < FULL_LAYERS_MAX
+    };
+    let mut turn = 0;
+    while has_room() {
+        turn += 1;
+        let write = WriteOp {
+            namespace: Namespace::new("ns").expect("valid"),
+            key: Key::new(format!("key {turn}")).expect("valid"),
+            value: Some(Bytes::from_static(&[1; 200])),
+            write_id: WriteId::from_bytes([turn; 16]),
+            durability: Durability::Relaxed,
+            above: None,
+            deadline: None,
+        };
+        store.stage(write).await.expect("staged").durable.await.expect("committed");
+    }
+    {
+        let (mut state, limit) = (shared.state.lock(), Duration::from_secs(60));
+        shared.changed.wait_while_for(&mut state, |state| !state.is_out_of_room, limit);
+    }
+    store.close().await;
+    assert_eq!(engine.writing.lock().synced, engine.last_commit());
+    drop((store, engine));
+    assert!(path.path().join("CLEAN").exists());
 }
 
 /// What was written of it is left behind each time.
