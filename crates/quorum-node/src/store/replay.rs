@@ -182,6 +182,8 @@ struct Gathering<'a> {
     bytes_left: usize,
     /// Records and pages of the log that could not be had.
     vain_looks: usize,
+    /// Records that are not there.
+    missing: usize,
     /// In order of each key's first dot.
     items: Vec<Gathered>,
     /// Where in `items` a key is; dots about nothing share one place.
@@ -190,15 +192,17 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(store: &'a Store, lineage: &'a Lineage, view: &'a dyn View, bytes_max: usize) -> Self {
+        let (bytes_left, vain_looks, missing) = (bytes_max.max(1), 0, 0);
         let (items, places) = (Vec::new(), HashMap::new());
-        Self { store, lineage, view, bytes_left: bytes_max.max(1), vain_looks: 0, items, places }
+        Self { store, lineage, view, bytes_left, vain_looks, missing, items, places }
     }
 
     fn is_full(&self) -> bool {
-        self.bytes_left == 0 || self.vain_looks >= VAIN_LOOKS_MAX
+        self.bytes_left == 0 || self.vain_looks + self.missing >= VAIN_LOOKS_MAX
     }
 
-    /// Whether so much cannot be had that the next replay would not get beyond it either.
+    /// Whether so much cannot be had that the next replay would not get beyond it either. What is missing does not count: a
+    /// snapshot would pass it over, and claim its dots, where it ends at what cannot be read.
     fn is_vain(&self) -> bool {
         self.vain_looks >= VAIN_LOOKS_MAX && self.items.is_empty()
     }
@@ -277,7 +281,7 @@ impl<'a> Gathering<'a> {
                 tracing::error!(lineage = %self.lineage, first, "a damaged record was not sent");
             }
             Ok(None) => {
-                self.vain_looks += 1;
+                self.missing += 1;
                 tracing::error!(lineage = %self.lineage, first, "a record is missing and was not sent");
             }
             Err(error) => self.looked_in_vain(&error),

@@ -9,8 +9,8 @@ use quorum_core::{
 };
 use quorum_node::record::Content;
 use quorum_node::store::Store;
-use quorum_node::store::engine::Space;
 use quorum_node::store::engine::memory::MemoryDisk;
+use quorum_node::store::engine::{Batch, Engine, Space, Sync};
 
 use crate::harness::{
     TestRandom, WALL, apply, contiguous, fresh_seed, incoming, key, lineage, namespace, on_disk,
@@ -358,6 +358,24 @@ async fn a_replay_ends_where_very_much_cannot_be_had() {
     let reads = disk.reads() - before;
     assert!(reads < 2_000, "{reads} reads");
     assert_eq!(replayed(&store, &n2, vec![(2_500, 3_000)].into()).await, (vec![3_000], false));
+}
+
+/// A snapshot passes over what is missing, and then claims all there is.
+#[tokio::test]
+async fn no_snapshot_is_sent_for_records_that_are_missing() {
+    let (disk, n2) = (MemoryDisk::new(), lineage("n2", 1));
+    let store = on_memory(&disk);
+    let name = |seq: u64| format!("k{seq}");
+    let put = |seq: u64| incoming(record(&n2, seq, &name(seq), Some("1"), WALL + seq));
+    apply(&store, (1..=1_100).map(put).collect()).await;
+    store.close().await;
+    let mut lost = Batch::default();
+    for seq in 1..=1_100 {
+        lost.remove(Space::Records, Bytes::from(format!("test\0{}", name(seq))));
+    }
+    disk.engine().commit(&lost, Sync::Data).expect("committed");
+    let store = on_memory(&disk);
+    assert_eq!(replayed(&store, &n2, SeqSet::up_to(1_100)).await, (Vec::new(), false));
 }
 
 #[tokio::test]
