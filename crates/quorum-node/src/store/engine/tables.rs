@@ -48,9 +48,12 @@ pub(crate) struct Tables {
     /// How often a layer was tried.
     #[cfg(test)]
     pub(super) puts: std::sync::atomic::AtomicUsize,
-    /// As if the disk hung: whoever asks for their sizes waits.
+    /// As if the disk hung: whoever asks about them waits.
     #[cfg(test)]
     pub(super) hanging: parking_lot::Mutex<()>,
+    /// How often somebody has asked.
+    #[cfg(test)]
+    pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
 /// The keyspaces, in the order of [`Space::ALL`].
@@ -109,6 +112,8 @@ impl Tables {
             puts: 0.into(),
             #[cfg(test)]
             hanging: parking_lot::Mutex::default(),
+            #[cfg(test)]
+            asked: 0.into(),
         })
     }
 
@@ -170,8 +175,17 @@ impl Tables {
         Ok(())
     }
 
-    /// Whether compaction is so far behind that reads suffer.
+    /// Waits while the disk hangs.
+    #[cfg(test)]
+    fn hang(&self) {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        drop(self.hanging.lock());
+    }
+
+    /// Whether compaction is so far behind that reads suffer. Waits for whoever holds their locks while it syncs.
     pub(crate) fn are_behind(&self) -> bool {
+        #[cfg(test)]
+        self.hang();
         self.spaces.0.iter().any(|keyspace| keyspace.l0_table_count() >= BEHIND_AT)
     }
 
@@ -189,7 +203,7 @@ impl Tables {
     /// How large they are. Waits for whoever holds their locks while it syncs.
     pub(crate) fn sizes(&self) -> Sizes {
         #[cfg(test)]
-        let _until_it_goes_on = self.hanging.lock();
+        self.hang();
         Sizes {
             records: self.spaces.of(Space::Records).approximate_len() as u64,
             bytes: self.database.disk_space().unwrap_or_default(),

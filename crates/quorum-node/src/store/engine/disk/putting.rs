@@ -75,7 +75,11 @@ impl Shared {
     fn next_full(&self) -> Option<FullLayer> {
         let (mut state, mut pauses) = (self.state.lock(), 0);
         loop {
-            MutexGuard::unlocked(&mut state, || self.look_after_compaction());
+            // What the tables are asked waits for whoever syncs with their locks in hand.
+            let are_behind = MutexGuard::unlocked(&mut state, || {
+                self.look_after_compaction();
+                self.tables.are_behind()
+            });
             // Whoever closes it may have rung meanwhile.
             if state.is_closing {
                 return None;
@@ -83,7 +87,7 @@ impl Shared {
             // Whoever waits for what has ended waits in vain.
             let is_in_vain = pauses >= BEHIND_PAUSES_MAX || state.compaction_has_ended;
             match state.full.front() {
-                Some(full) if is_in_vain || !self.tables.are_behind() => {
+                Some(full) if is_in_vain || !are_behind => {
                     return Some(full.clone());
                 }
                 Some(_) => {
@@ -91,9 +95,10 @@ impl Shared {
                     pauses += 1;
                 }
                 None => {
-                    self.changed.wait_for(&mut state, LOOK_EVERY);
-                    let look = || on_disk(&self.tables, &self.log_directory);
-                    state.on_disk = MutexGuard::unlocked(&mut state, look);
+                    if self.changed.wait_for(&mut state, LOOK_EVERY).timed_out() {
+                        let look = || on_disk(&self.tables, &self.log_directory);
+                        state.on_disk = MutexGuard::unlocked(&mut state, look);
+                    }
                 }
             }
         }

@@ -342,13 +342,41 @@ fn how_large_it_is_can_be_told_while_the_disk_hangs() {
     let (engine, mut model) = (Arc::new(open(directory.path())), Model::new());
     engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
     let hanging = engine.shared.tables.hanging.lock();
-    let (tell, told) = std::sync::mpsc::channel();
     let asked = Arc::clone(&engine);
-    let asking = std::thread::spawn(move || tell.send(asked.sizes()));
-    let sizes = told.recv_timeout(Duration::from_secs(60)).expect("told");
-    assert_eq!(sizes.records, 1);
+    in_time(move || assert_eq!(asked.sizes().records, 1));
     drop(hanging);
-    asking.join().expect("ended").expect("heard");
+}
+
+#[test]
+fn nobody_waits_for_the_thread_that_looks_at_tables_which_hang() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (engine, mut model) = (Arc::new(open(directory.path())), Model::new());
+    let hanging = engine.shared.tables.hanging.lock();
+    let before = engine.shared.tables.asked.load(Relaxed);
+    engine.commit(&apply(&[(1, Some(1))], &mut model), Sync::Data).expect("committed");
+    engine.writing.lock().layer_bytes = usize::MAX;
+    let batch = apply(&[(2, Some(2))], &mut model);
+    let asked = Arc::clone(&engine);
+    in_time(move || {
+        asked.commit(&batch, Sync::Data).expect("committed");
+        while asked.shared.tables.asked.load(Relaxed) == before {
+            std::thread::yield_now();
+        }
+        assert_eq!(asked.last_commit(), 2);
+    });
+    drop(hanging);
+}
+
+/// Does what must not wait for what the test holds.
+fn in_time(work: impl FnOnce() + Send + 'static) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let working = std::thread::spawn(move || {
+        work();
+        tell.send(())
+    });
+    told.recv_timeout(Duration::from_secs(60)).expect("done");
+    working.join().expect("ended").expect("heard");
 }
 
 #[test]
