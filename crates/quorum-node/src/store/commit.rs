@@ -6,6 +6,7 @@
 //! nothing becomes visible before it is as durable as it asked to be; the frontier and the readers see synced state
 //! only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -76,12 +77,11 @@ enum Answer {
 }
 
 impl Answer {
-    /// An item, if it is of this answer, is not taken as a whole.
-    fn put_off(&mut self, item: usize, reason: Busy) {
-        if let Self::Merged { replies, first, .. } = self
-            && let Some(reply) = item.checked_sub(*first).and_then(|at| replies.get_mut(at))
-        {
-            *reply = Reply::Busy { reason };
+    /// Tells of those of its items of which something was not taken.
+    fn put_off(&mut self, untaken: &BTreeMap<usize, Busy>) {
+        let Self::Merged { replies, first, .. } = self else { return };
+        for (item, reason) in untaken.range(*first..*first + replies.len()) {
+            replies[item - *first] = Reply::Busy { reason: *reason };
         }
     }
 }
@@ -180,11 +180,7 @@ impl Committer {
         if let Some(error) = &finished.unreadable {
             shared.found_unreadable(error);
         }
-        for (item, reason) in &finished.untaken {
-            for answer in &mut answers {
-                answer.put_off(*item, *reason);
-            }
-        }
+        answers.iter_mut().for_each(|answer| answer.put_off(&finished.untaken));
         let is_synced = self.commit(finished)?;
         self.answer(answers, is_synced);
         Ok(())
@@ -363,19 +359,16 @@ fn enter(draft: &mut Draft<'_>, job: Job) -> Result<Answer, StoreError> {
             let reply = |item: Admitted| {
                 let reply = match item {
                     Admitted::Record { record, key, is_tombstone, covers, durable } => {
-                        draft.merge(&record, &key, is_tombstone, &covers, durable)?
+                        draft.merge(&record, &key, is_tombstone, &covers, durable)
                     }
-                    Admitted::Covers { covers, void: false } => draft.adopt(&covers),
-                    Admitted::Covers { covers, void: true } => draft.adopt_void(&covers),
-                    Admitted::HeldHere { covers, stand_in } => {
-                        draft.adopt_held(&covers, &stand_in)?
-                    }
-                    Admitted::Answered(reply) => reply,
+                    Admitted::Covers { covers, void: false } => Ok(draft.adopt(&covers)),
+                    Admitted::Covers { covers, void: true } => Ok(draft.adopt_void(&covers)),
+                    Admitted::HeldHere { covers, stand_in } => draft.adopt_held(&covers, &stand_in),
+                    Admitted::Answered(reply) => Ok(reply),
                 };
-                draft.next_item();
-                Ok(reply)
+                draft.end_item(reply)
             };
-            let replies = items.into_iter().map(reply).collect::<Result<_, StoreError>>()?;
+            let replies = items.into_iter().map(reply).collect::<Result<_, _>>()?;
             Answer::Merged { replies, first, done }
         }
         Job::Reserve { ceiling } => {

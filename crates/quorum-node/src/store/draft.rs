@@ -120,13 +120,22 @@ impl<'a> Draft<'a> {
         self.items
     }
 
-    /// The next item of a peer begins.
-    pub(crate) const fn next_item(&mut self) {
+    /// An item of a peer comes to this. One that needs what cannot be read may come again.
+    pub(crate) fn end_item(
+        &mut self,
+        reply: Result<Reply, StoreError>,
+    ) -> Result<Reply, StoreError> {
         self.items += 1;
+        match reply {
+            Err(error @ StoreError::Unreadable { .. }) => {
+                self.found_unreadable(error);
+                Ok(Reply::Busy { reason: Busy::Disk })
+            }
+            reply => reply,
+        }
     }
 
-    /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused. One that would have to
-    /// be compared with what cannot be read may come again.
+    /// Merges a record of a peer, and covers its dot and the dots it stands for unless it is refused.
     ///
     /// Of what there is no room for in the frontier, a `durable` record is kept and not promised; one that its sender may
     /// still lose is not: it would remain here alone.
@@ -144,22 +153,7 @@ impl<'a> Draft<'a> {
                 return Ok(Reply::Busy { reason: Busy::Gaps });
             }
         }
-        let merged = self.merge_as(record, key, is_tombstone, covers, false);
-        self.busy_if_unreadable(merged)
-    }
-
-    /// What needs what cannot be read may come again.
-    fn busy_if_unreadable(
-        &mut self,
-        merged: Result<Reply, StoreError>,
-    ) -> Result<Reply, StoreError> {
-        match merged {
-            Err(error @ StoreError::Unreadable { .. }) => {
-                self.found_unreadable(error);
-                Ok(Reply::Busy { reason: Busy::Disk })
-            }
-            merged => merged,
-        }
+        self.merge_as(record, key, is_tombstone, covers, false)
     }
 
     /// Merges a local write.

@@ -74,11 +74,7 @@ impl Draft<'_> {
         stand_in: &StandIn,
     ) -> Result<Reply, StoreError> {
         let key = RecordKey::from_bytes(stand_in.key.clone());
-        let has = match self.has(stand_in, &key) {
-            Ok(has) => has,
-            Err(error) => return self.busy_if_unreadable(Err(error)),
-        };
-        if !has && !planted::is(Bug::RecordLeftOut) {
+        if !self.has(stand_in, &key)? && !planted::is(Bug::RecordLeftOut) {
             return Ok(Reply::Busy { reason: Busy::Gaps });
         }
         if let Some(reply) = self.refuse_covers(covers) {
