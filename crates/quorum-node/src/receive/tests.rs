@@ -2,12 +2,9 @@
 
 use super::*;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use quorum_core::{
-    ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Known, Repute, Silent, Stability,
-    WriteId,
+    ClusterId, Dot, Durability, Epoch, Incarnation, Known, Repute, Stability, WriteId,
 };
-use quorum_transport::TokioClock;
 
 use crate::local_mesh::LocalMesh;
 use crate::record::{Key, Namespace, encode};
@@ -161,12 +158,7 @@ fn receiver() -> Receiver {
 fn receiver_on(disk: &MemoryDisk) -> Receiver {
     let node = PeerId::new("n1").expect("a name");
     let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
-    let seams = StoreSeams {
-        clock: Arc::new(TokioClock::new()),
-        guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
-        observer: Arc::new(Silent),
-        random: Arc::new(crate::SystemRandom),
-    };
+    let seams = StoreSeams::trusting();
     let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
     let members = ["n1", "n2", "n3"].map(|name| PeerId::new(name).expect("a name"));
     Receiver::new(store.expect("memory opens"), limits(), members)

@@ -149,8 +149,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
 
-    use parking_lot::Mutex;
-    use quorum_core::{Clock, ClockGuard, ClusterId, Epoch, Incarnation, Origin, Silent, Sleep};
+    use quorum_core::{Clock, ClusterId, Epoch, Incarnation, Origin, Sleep};
     use quorum_transport::TokioClock;
 
     use super::*;
@@ -193,12 +192,7 @@ mod tests {
     async fn a_member_that_is_met_during_a_round_counts_in_it() {
         let [us, second] = ["n1", "n2"].map(|name| PeerId::new(name).expect("a name"));
         let cluster = ClusterId::from_bytes([1; 16]);
-        let seams = StoreSeams {
-            clock: Arc::new(TokioClock::new()),
-            guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
-            observer: Arc::new(Silent),
-            random: Arc::new(crate::SystemRandom),
-        };
+        let seams = StoreSeams::trusting();
         let identity = StoreIdentity { cluster, node: us.clone() };
         let engine = MemoryDisk::new().engine();
         let store = Store::open_on(engine, &identity, StoreConfig::default(), seams);

@@ -65,6 +65,19 @@ pub struct StoreSeams {
     pub random: Arc<dyn Random>,
 }
 
+#[cfg(test)]
+impl StoreSeams {
+    /// The real world, for a store that trusts its clock whatever it says.
+    pub(crate) fn trusting() -> Self {
+        Self {
+            clock: Arc::new(quorum_transport::TokioClock::new()),
+            guard: Arc::new(Mutex::new(ClockGuard::new(std::time::Duration::MAX))),
+            observer: Arc::new(quorum_core::Silent),
+            random: Arc::new(crate::SystemRandom),
+        }
+    }
+}
+
 impl fmt::Debug for StoreSeams {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("StoreSeams").finish_non_exhaustive()

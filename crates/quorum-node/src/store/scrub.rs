@@ -256,15 +256,11 @@ pub fn lose(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
-    use parking_lot::Mutex;
     use quorum_core::{
-        ClockGuard, ClusterId, Dot, Durability, Epoch, Incarnation, Incoming, Lineage, LocalStore,
-        Origin, PeerId, ReplicaStore, Silent, WriteId,
+        ClusterId, Dot, Durability, Epoch, Incarnation, Incoming, Lineage, LocalStore, Origin,
+        PeerId, ReplicaStore, WriteId,
     };
-
-    use quorum_transport::TokioClock;
 
     use super::*;
     use crate::receive::{AdmissionLimits, Receiver};
@@ -280,12 +276,7 @@ mod tests {
 
     fn open(disk: &MemoryDisk) -> Store {
         let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node: peer("n1") };
-        let seams = StoreSeams {
-            clock: Arc::new(TokioClock::new()),
-            guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
-            observer: Arc::new(Silent),
-            random: Arc::new(crate::SystemRandom),
-        };
+        let seams = StoreSeams::trusting();
         let store = Store::open_on(disk.engine(), &identity, StoreConfig::default(), seams);
         store.expect("memory opens")
     }

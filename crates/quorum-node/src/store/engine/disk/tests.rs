@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use proptest::prelude::*;
-use quorum_core::{ClockGuard, ClusterId, Durability, LocalStore, PeerId, Silent, WriteId};
-use quorum_transport::TokioClock;
+use quorum_core::{ClusterId, Durability, LocalStore, PeerId, WriteId};
 
 use super::*;
-use crate::SystemRandom;
 use crate::record::{Key, Namespace, WriteOp};
 use crate::store::Store;
 use crate::store::engine::{Page, PageLimit};
@@ -214,12 +212,7 @@ async fn a_store_is_closed_also_while_the_disk_is_full() {
     let engine = Arc::new(engine);
     let node = PeerId::new("n1").expect("a name");
     let identity = StoreIdentity { cluster: ClusterId::from_bytes([1; 16]), node };
-    let seams = StoreSeams {
-        clock: Arc::new(TokioClock::new()),
-        guard: Arc::new(Mutex::new(ClockGuard::new(Duration::MAX))),
-        observer: Arc::new(Silent),
-        random: Arc::new(SystemRandom),
-    };
+    let seams = StoreSeams::trusting();
     let on: Arc<dyn Engine> = engine.clone();
     let store = Store::start(on, Some(directory), &identity, config, seams).expect("opens");
     let shared = &engine.shared;
